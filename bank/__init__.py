@@ -1,0 +1,1 @@
+"""The bank: its server, ledger, log of receipts and operator's commands."""

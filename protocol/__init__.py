@@ -1,0 +1,1 @@
+"""What bank and customer say to each other: values and bytes."""
