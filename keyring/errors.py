@@ -1,13 +1,11 @@
 """One root for everything that keys and GnuPG can get wrong; a class's docstring is what the user is told by default."""
 
-from inspect import cleandoc
-
 
 class KeyringError(Exception):
     """The keys could not be used as asked."""
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(sentence or cleandoc(type(self).__doc__ or "The keys could not be used as asked."))
+        super().__init__(sentence or (type(self).__doc__ or "").partition("\n")[0])
 
     @property
     def sentence(self) -> str:

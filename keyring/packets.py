@@ -53,26 +53,42 @@ def split(message: bytes) -> tuple[Packet, ...]:
     if not message:
         raise PacketError("not-empty", "The message is empty; there is nothing to open.")
     if message.startswith(b"-----BEGIN PGP SIGNED"):
-        raise PacketError("no-cleartext", "The message is a cleartext signature; send the binary form (gpg --sign).")
+        raise PacketError(
+            "no-cleartext", "The message is a cleartext signature; send the binary form (gpg --sign)."
+        )
     if message.startswith(b"-----BEGIN PGP"):
-        raise PacketError("binary", "The message is in ASCII armour; send the binary form (gpg without --armor).")
+        raise PacketError(
+            "binary", "The message is in ASCII armour; send the binary form (gpg without --armor)."
+        )
     return tuple(_packets(message))
 
 
 def require_signed_message(message: bytes) -> None:
     """Raise PacketError unless the message is one one-pass signature, one literal, one signature, and nothing else."""
     packets = split(message)
-    _require_tags(packets, (ONE_PASS, LITERAL, SIGNATURE), "a signed message is one one-pass signature, one literal, one signature")
+    _require_tags(
+        packets,
+        (ONE_PASS, LITERAL, SIGNATURE),
+        "a signed message is one one-pass signature, one literal, one signature",
+    )
     one_pass, literal, signature = (packet.body for packet in packets)
     if len(one_pass) != 13 or one_pass[0] != 3:
-        raise PacketError("one-pass-version", "The one-pass signature packet is not of version 3 and 13 bytes.")
+        raise PacketError(
+            "one-pass-version", "The one-pass signature packet is not of version 3 and 13 bytes."
+        )
     if one_pass[1] != 0 or one_pass[12] == 0:
-        raise PacketError("one-pass-class", "The one-pass signature does not announce one single signature over binary data.")
+        raise PacketError(
+            "one-pass-class",
+            "The one-pass signature does not announce one single signature over binary data.",
+        )
     _require_literal(literal)
     if len(signature) < 10 or signature[0] != 4:
         raise PacketError("signature-version", "The signature packet is not of version 4.")
     if signature[1] != 0:
-        raise PacketError("signature-class", f"The signature is of class {signature[1]:02X}; over binary data it must be 00.")
+        raise PacketError(
+            "signature-class",
+            f"The signature is of class {signature[1]:02X}; over binary data it must be 00.",
+        )
 
 
 def require_sealed_message(message: bytes) -> None:
@@ -81,14 +97,25 @@ def require_sealed_message(message: bytes) -> None:
     recipients = packets[:-1]
     if not recipients or packets[-1].tag != PROTECTED or any(p.tag != PUBLIC_KEY_SESSION for p in recipients):
         tags = [packet.tag for packet in packets]
-        raise _wrong_tags(tags, "a sealed message is 1 to 16 recipients (tag 1), then one integrity-protected packet (tag 18)")
+        raise _wrong_tags(
+            tags,
+            "a sealed message is 1 to 16 recipients (tag 1), then one integrity-protected packet (tag 18)",
+        )
     if len(recipients) > MAX_RECIPIENTS:
-        raise PacketError("recipients", f"The message has {len(recipients)} recipients; at most {MAX_RECIPIENTS} are allowed.")
+        raise PacketError(
+            "recipients",
+            f"The message has {len(recipients)} recipients; at most {MAX_RECIPIENTS} are allowed.",
+        )
     for packet in recipients:
         if len(packet.body) < 12 or packet.body[0] != 3:
-            raise PacketError("recipient-version", f"The recipient packet at byte {packet.offset} is not of version 3.")
+            raise PacketError(
+                "recipient-version", f"The recipient packet at byte {packet.offset} is not of version 3."
+            )
         if packet.body[1:9] == bytes(8):
-            raise PacketError("named-recipient", f"The recipient packet at byte {packet.offset} hides whom it is for (key ID 0).")
+            raise PacketError(
+                "named-recipient",
+                f"The recipient packet at byte {packet.offset} hides whom it is for (key ID 0).",
+            )
     _require_protected(packets[-1])
 
 
@@ -106,9 +133,14 @@ def require_password_message(message: bytes) -> None:
     # 13 bytes: version, cipher, S2K type, digest, 8 bytes of salt, count. More would be an encrypted session key, which
     # one password has no need of; fewer is another kind of S2K.
     if len(body) != 13 or body[2] != 3:
-        raise PacketError("s2k-type", "The password packet does not use iterated and salted S2K (type 3) for the session key itself.")
+        raise PacketError(
+            "s2k-type",
+            "The password packet does not use iterated and salted S2K (type 3) for the session key itself.",
+        )
     if s2k_count(body[12]) > MAX_S2K_COUNT:
-        raise PacketError("s2k-count", f"The S2K count is {s2k_count(body[12])} bytes; at most {MAX_S2K_COUNT} are allowed.")
+        raise PacketError(
+            "s2k-count", f"The S2K count is {s2k_count(body[12])} bytes; at most {MAX_S2K_COUNT} are allowed."
+        )
     _require_protected(packets[1])
 
 
@@ -139,16 +171,24 @@ def _require_literal(body: bytes) -> None:
     if len(body) < 6 or len(body) < 6 + body[1]:
         raise PacketError("literal-header", "The literal packet ends inside its own header.")
     if body[0] != ord("b"):
-        raise PacketError("literal-binary", "The literal packet is not of format 'b'; sign binary, without --textmode.")
+        raise PacketError(
+            "literal-binary", "The literal packet is not of format 'b'; sign binary, without --textmode."
+        )
     # gpg would write no output file for this name, and a reader would find whatever lay there before.
     if body[2 : 2 + body[1]] == b"_CONSOLE":
-        raise PacketError("literal-name", "The literal packet is named _CONSOLE, which asks gpg to keep its content from the file.")
+        raise PacketError(
+            "literal-name",
+            "The literal packet is named _CONSOLE, which asks gpg to keep its content from the file.",
+        )
 
 
 def _require_protected(packet: Packet) -> None:
     # Version, a block of random bytes with two repeated, and the 22 bytes of the modification detection code.
     if len(packet.body) < 1 + 18 + 22 or packet.body[0] != 1:
-        raise PacketError("protected-version", f"The encrypted packet at byte {packet.offset} is not of version 1 or is cut short.")
+        raise PacketError(
+            "protected-version",
+            f"The encrypted packet at byte {packet.offset} is not of version 1 or is cut short.",
+        )
 
 
 def _packets(message: bytes) -> Iterator[Packet]:
@@ -165,7 +205,10 @@ def _packet(message: bytes, offset: int) -> tuple[Packet, int]:
     """The packet at an offset, and the offset after it."""
     first = message[offset]
     if not first & 0x80:
-        raise PacketError("packet-header", f"The byte at {offset} does not begin an OpenPGP packet; nothing may come before or after.")
+        raise PacketError(
+            "packet-header",
+            f"The byte at {offset} does not begin an OpenPGP packet; nothing may come before or after.",
+        )
     tag = first & 0x3F if first & 0x40 else first >> 2 & 0x0F
     if tag == 0:
         raise PacketError("packet-header", f"The packet at byte {offset} has the tag 0, which is reserved.")
@@ -173,7 +216,10 @@ def _packet(message: bytes, offset: int) -> tuple[Packet, int]:
         return _new_format(message, offset, tag)
     length_type = first & 3
     if length_type == 3:
-        raise PacketError("definite-length", f"The packet at byte {offset} does not tell its length; gpg makes such packets only with -z.")
+        raise PacketError(
+            "definite-length",
+            f"The packet at byte {offset} does not tell its length; gpg makes such packets only with -z.",
+        )
     start = offset + 1 + (1 << length_type)
     length = int.from_bytes(_take(message, offset + 1, 1 << length_type, offset), "big")
     return Packet(tag, offset, start - offset, _take(message, start, length, offset), False), start + length
@@ -183,11 +229,19 @@ def _new_format(message: bytes, offset: int, tag: int) -> tuple[Packet, int]:
     length, start, partial = _new_length(message, offset + 1, offset)
     header_length = start - offset
     if not partial:
-        return Packet(tag, offset, header_length, _take(message, start, length, offset), False), start + length
+        return Packet(
+            tag, offset, header_length, _take(message, start, length, offset), False
+        ), start + length
     if tag not in PARTIAL_ALLOWED:
-        raise PacketError("partial-length", f"The packet at byte {offset} (tag {tag}) comes in pieces; only data packets may.")
+        raise PacketError(
+            "partial-length",
+            f"The packet at byte {offset} (tag {tag}) comes in pieces; only data packets may.",
+        )
     if length < MIN_FIRST_PARTIAL:
-        raise PacketError("partial-length", f"The first piece of the packet at byte {offset} is shorter than {MIN_FIRST_PARTIAL} bytes.")
+        raise PacketError(
+            "partial-length",
+            f"The first piece of the packet at byte {offset} is shorter than {MIN_FIRST_PARTIAL} bytes.",
+        )
     pieces = [_take(message, start, length, offset)]
     while partial:
         length, start, partial = _new_length(message, start + length, offset)
@@ -209,5 +263,7 @@ def _new_length(message: bytes, at: int, offset: int) -> tuple[int, int, bool]:
 
 def _take(message: bytes, start: int, length: int, offset: int) -> bytes:
     if start + length > len(message):
-        raise PacketError("complete", f"The message ends inside the packet that begins at byte {offset}; it was cut short.")
+        raise PacketError(
+            "complete", f"The message ends inside the packet that begins at byte {offset}; it was cut short."
+        )
     return message[start : start + length]
