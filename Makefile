@@ -1,0 +1,39 @@
+# Every target says in one line what it is doing while it does it. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean
+
+# Paths are relative throughout, so the folder may have any name; KEEP reaches the shell by the environment, unread by make.
+export KEEP
+
+help:
+	@echo "make setup             make .venv with the pinned packages, if it is not there yet"
+	@echo "make demo              run the demonstration: a bank, a CA, two customers (KEEP=folder keeps what it makes)"
+	@echo "make test              check, then run all tests"
+	@echo "make check             check style, types and the direction of imports"
+	@echo "make clean             remove .venv and everything else that can be made again"
+
+setup:
+	@sh tools/setup.sh
+
+demo: setup
+	@echo "Running the demonstration docs/demo.py …"
+	@if [ -n "$$KEEP" ]; then .venv/bin/python docs/demo.py --keep "$$KEEP"; else .venv/bin/python docs/demo.py; fi
+
+check: setup
+	@echo "Checking the style with ruff …"
+	@.venv/bin/python -m ruff check --quiet .
+	@.venv/bin/python -m ruff format --quiet --check . || { echo "Run: .venv/bin/python -m ruff format ."; exit 1; }
+	@echo "Checking the types with mypy …"
+	@.venv/bin/python -m mypy --no-error-summary
+	@echo "Checking the direction of imports with import-linter …"
+	@.venv/bin/lint-imports --no-logo
+
+test: check
+	@echo "Running the tests …"
+	@.venv/bin/python -m pytest -n 2 --dist worksteal
+
+clean:
+	@echo "Removing .venv, caches and build folders …"
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,148 @@
+#!/bin/sh
+# Makes .venv ready, and does nothing when it is: finds Python and GnuPG, installs the pinned packages, then the project.
+#
+# Asks for nothing. Where a part of the system is missing it installs it with apt-get if it may (root, or sudo without a
+# password); everywhere else it prints the one command to run and ends with 1.
+set -eu
+cd -- "$(dirname -- "$0")/.."
+
+# What pip and Python must not take from the user's own settings here.
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 PIP_NO_INPUT=1
+unset PYTHONHOME PYTHONPATH
+
+needed_gnupg=2.2.40
+packages_stamp=.venv/made-from-packages
+project_stamp=.venv/made-from-project
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+# --- what the system must have ----------------------------------------------------------------------------------
+
+find_python() {
+    for python in python3 python3.13 python3.12 python3.11; do
+        # Run, not only looked up: the shims of version managers are there for versions that are not.
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then return 0; fi
+    done
+    python=
+    return 1
+}
+
+has_venv() { "$python" -c 'import venv, ensurepip' 2>/dev/null; }
+
+# Answers in `gnupg_problem`, empty when all is well.
+look_at_gnupg() {
+    gnupg_problem=
+    for program in gpg gpg-agent gpgconf gpg-connect-agent; do
+        if ! command -v "$program" >/dev/null 2>&1; then
+            gnupg_problem="GnuPG $needed_gnupg or newer is needed, and $program is missing"
+            return 1
+        fi
+    done
+    found=$(LC_ALL=C gpg --version 2>/dev/null | sed -n '1s/^.* \([0-9][0-9.]*\).*$/\1/p')
+    if ! printf '%s %s\n' "${found:-0}" "$needed_gnupg" | awk '{
+        split($1, have, "."); split($2, need, ".")
+        for (i = 1; i <= 3; i++) if (have[i] + 0 != need[i] + 0) exit (have[i] + 0 < need[i] + 0)
+    }'; then
+        gnupg_problem="GnuPG $needed_gnupg or newer is needed, and gpg here is ${found:-of an unknown version}"
+        return 1
+    fi
+}
+
+# The command that installs GnuPG and Python on this kind of system, in `install_command`.
+name_install_command() {
+    if command -v apt-get >/dev/null 2>&1; then
+        # Debian keeps the venv module in a package of its own, one for each Python.
+        install_command="apt-get install -y gnupg ${python:-python3} ${python:-python3}-venv"
+    elif command -v dnf >/dev/null 2>&1; then
+        install_command="dnf install -y gnupg2 python3"
+    elif command -v apk >/dev/null 2>&1; then
+        install_command="apk add gnupg python3"
+    elif command -v pacman >/dev/null 2>&1; then
+        install_command="pacman -S --needed gnupg python"
+    elif command -v brew >/dev/null 2>&1; then
+        install_command="brew install gnupg python"
+        return 0
+    else
+        install_command=
+        return 0
+    fi
+    if [ "$(id -u)" != 0 ]; then install_command="sudo $install_command"; fi
+}
+
+install_with_apt() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    as_root=
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 1
+        as_root="sudo -n"
+    fi
+    say "Installing $* with apt-get …"
+    # shellcheck disable=SC2086 # `as_root` is empty or two words.
+    $as_root apt-get update -qq >/dev/null 2>&1 || true  # a stale list may still be good enough
+    # shellcheck disable=SC2086
+    if ! complaint=$($as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$@" 2>&1 </dev/null); then
+        printf '%s\n' "$complaint" >&2
+        return 1
+    fi
+}
+
+ask_for() {
+    name_install_command
+    if [ -n "$install_command" ]; then
+        fail "$1. Please run: $install_command"
+    fi
+    fail "$1. Please install it with this system's packages, then run make again."
+}
+
+require_gnupg() {
+    look_at_gnupg && return 0
+    if install_with_apt gnupg && look_at_gnupg; then return 0; fi
+    look_at_gnupg || ask_for "$gnupg_problem"
+}
+
+require_python() {
+    find_python || { install_with_apt python3 python3-venv && find_python; } || ask_for "Python 3.11 or newer is needed"
+    has_venv && return 0
+    if install_with_apt "$python-venv" && has_venv; then return 0; fi
+    ask_for "$python is here, but its modules venv and ensurepip are missing"
+}
+
+# --- the virtual environment ------------------------------------------------------------------------------------
+
+# A virtual environment keeps absolute paths, so one that was moved along with the folder is not this one.
+packages_fingerprint() { pwd -P && cksum <requirements.txt; }
+project_fingerprint() { pwd -P && cksum <pyproject.toml; }
+
+same() { [ -f "$2" ] && [ "$("$1")" = "$(cat "$2")" ]; }
+
+# Fails once the Python that made .venv is gone.
+venv_runs() { .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+make_venv() {
+    require_python
+    say "Making the virtual environment .venv with $("$python" --version) …"
+    rm -rf .venv
+    "$python" -m venv .venv || fail "The virtual environment .venv could not be made; the lines above say why."
+    say "Installing the pinned packages of requirements.txt into .venv (about half a minute) …"
+    .venv/bin/python -m pip install -qq --require-hashes --no-deps -r requirements.txt ||
+        fail "The packages of requirements.txt could not be installed; the lines above are pip's. Is there a network?"
+    packages_fingerprint >"$packages_stamp"
+}
+
+install_project() {
+    say "Installing countersign into .venv …"
+    # setuptools is among the pinned packages, so nothing is fetched; the plain form (a path in a .pth file) is what
+    # mypy and other readers of source understand.
+    .venv/bin/python -m pip install -qq --no-deps --no-build-isolation --no-index \
+        --config-settings editable_mode=compat --editable . ||
+        fail "The project could not be installed into .venv; the lines above are pip's."
+    project_fingerprint >"$project_stamp"
+}
+
+require_gnupg
+if ! venv_runs || ! same packages_fingerprint "$packages_stamp"; then make_venv; fi
+if ! same project_fingerprint "$project_stamp"; then install_project; fi
