@@ -1,0 +1,28 @@
+"""Every bound that both parties keep has its name here; the bank's own limits stand in its configuration."""
+
+FRAME_BYTES_BEFORE_SESSION = 64 * 1024
+"""Largest frame body before a session is open, and in the password stage."""
+
+FRAME_BYTES_IN_SESSION = 1024 * 1024
+"""Largest frame body inside a session (and at the certificate authority's desk)."""
+
+RECORDS_PER_SESSION = 2**32
+"""Records under one key; AES-GCM with counter nonces is sound far beyond it."""
+
+CLOCK_TOLERANCE_SECONDS = 300
+"""How far the clocks of customer and bank may differ when a session is opened."""
+
+DESCRIPTION_CHARACTERS = 140
+"""Remittance information, ISO 20022 Max140Text."""
+
+IDENTIFIER_CHARACTERS = 35
+"""Transfer identifier, ISO 20022 Max35Text."""
+
+AMOUNT_MINOR = 10**15
+"""Largest single amount in minor units; every balance then stays far inside 64 bits."""
+
+STATEMENT_LINES = 500
+"""Lines in one statement answer; the client asks for the next page."""
+
+REQUESTS_IN_FLIGHT = 64
+"""Outstanding requests of one session."""
