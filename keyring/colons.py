@@ -1,7 +1,7 @@
-"""The one reader of gpg's ``--with-colons`` listings: what it does not understand it refuses, and believes no further.
+"""Whatever gpg lists with colons is read here and nowhere else, and a malformed record is refused, not guessed.
 
-The format is GnuPG's doc/DETAILS, "Format of the colon listings". Record types and fields that it does not name are
-skipped, as DETAILS asks; a field that it does name and that is malformed raises EngineError.
+The format is GnuPG's doc/DETAILS, "Format of the colon listings". Record types and fields that are not named
+there are skipped, as DETAILS asks; a field that is read and is malformed raises EngineError.
 """
 
 import re
@@ -33,7 +33,7 @@ class Notation:
 
     @property
     def text(self) -> str:
-        """The value as UTF-8; bytes that are not UTF-8 stay as surrogate escapes, so two values never become one."""
+        """The value as UTF-8; other bytes stay as surrogate escapes, so that two values never become one."""
         return self.value.decode("utf-8", "surrogateescape")
 
 
@@ -47,7 +47,7 @@ class Subpacket:
     data: bytes
 
     def notation(self) -> Notation | None:
-        """The notation in it; None when it is another subpacket. Raises EngineError when it is cut or padded."""
+        """The notation in it; None for another subpacket. Raises EngineError when it is cut or padded."""
         if self.number != NOTATION_SUBPACKET:
             return None
         name_length = int.from_bytes(self.data[4:6], "big")
@@ -62,8 +62,9 @@ class Subpacket:
 class Signature:
     """One ``sig``, ``rev`` or ``rvs`` record with its subpackets.
 
-    ``check`` is ``!`` good, ``-`` bad, ``?`` the signer's key is not here, ``%`` another error, ``""`` not checked.
-    ``fingerprint`` is the signer's, ``""`` when gpg does not tell; times are Unix seconds, ``expires`` None for never.
+    ``check`` is ``!`` good, ``-`` bad, ``?`` the signer's key is not here, ``%`` another error, ``""`` unchecked.
+    ``fingerprint`` is the signer's, ``""`` when gpg does not tell. Times are Unix seconds; ``expires`` is None
+    for never.
     """
 
     kind: str
@@ -83,7 +84,7 @@ class Signature:
 
     @property
     def good(self) -> bool:
-        """True only if gpg checked the signature in this listing and found it good. It may still have expired."""
+        """True only if gpg checked the signature for this listing and found it good. It may have expired."""
         return self.check == "!"
 
     @property
@@ -93,14 +94,17 @@ class Signature:
 
     @property
     def notations(self) -> tuple[Notation, ...]:
-        """The notations that the signature covers, in order, doubles included; unhashed ones are left out, anyone can add them."""
+        """The notations that the signature covers, in order, doubles included.
+
+        Unhashed ones are left out: anyone can add them.
+        """
         found = (subpacket.notation() for subpacket in self.subpackets if subpacket.hashed)
         return tuple(notation for notation in found if notation is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class UserId:
-    """One ``uid`` record (or ``uat``, then ``text`` is only a count and a size), its signatures in the order listed."""
+    """One ``uid`` record, or ``uat`` (then ``text`` is a count and a size), with its signatures as listed."""
 
     text: str
     validity: str
@@ -112,10 +116,11 @@ class UserId:
 
 @dataclass(frozen=True, slots=True)
 class KeyPart:
-    """A primary key or subkey. ``algorithm`` is RFC 4880's number, ``bits`` the size, ``curve`` gpg's name or ``""``.
+    """A primary key or subkey. ``algorithm`` is RFC 4880's number, ``bits`` the size, ``curve`` gpg's name or "".
 
-    ``validity`` is DETAILS' letter; ``capabilities`` its own letters among ``e s c a``; ``usable`` those of the whole key (primary only).
-    ``secret`` is True when gpg said that the secret part is here, False when it said not, None when it was not asked.
+    ``validity`` is DETAILS' letter. ``capabilities`` are the part's own letters among ``esca``; ``usable`` are
+    those that the whole key has left (primary only). ``secret`` is True when gpg said that the secret part is
+    here, False when it is only a stub, None when gpg did not say.
     """
 
     fingerprint: str
@@ -137,7 +142,7 @@ class KeyPart:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A whole key. ``primary.signatures`` are those on the key itself: revocations (class 20) and direct ones (1F)."""
+    """A whole key. ``primary.signatures`` are on the key itself: revocations (class 20), direct ones (1F)."""
 
     primary: KeyPart
     user_ids: tuple[UserId, ...]
@@ -153,9 +158,9 @@ class Key:
 
 
 def parse(listing: bytes) -> tuple[Key, ...]:
-    """The keys of one listing (``--list-keys``, ``--list-secret-keys``, ``--check-sigs``, ``--show-keys``), in its order.
+    """The keys of one listing (``--list-keys``, ``-K``, ``--check-sigs``, ``--show-keys``), in its order.
 
-    Fingerprints and keygrips are there when gpg was asked for them (``--with-fingerprint`` twice, ``--with-keygrip``).
+    Subkeys have fingerprints when gpg was given ``--with-fingerprint`` twice, keygrips with ``--with-keygrip``.
     Raises EngineError when a record that matters is malformed or out of place.
     """
     if len(listing) > MAX_LISTING_BYTES:
@@ -169,7 +174,7 @@ def parse(listing: bytes) -> tuple[Key, ...]:
 
 @dataclass
 class _Draft:
-    """What is known so far of a key part, user ID or signature while its following records are still to come."""
+    """What is known of a key part, user ID or signature while its following records are still to come."""
 
     fields: "_Fields"
     fingerprint: str = ""
@@ -186,7 +191,7 @@ class _KeyDraft:
 
 
 class _Reader:
-    """Puts each record where it belongs: a signature to the part before it, a subpacket to the signature before it."""
+    """Puts each record where it belongs: a signature to the part, a subpacket to the signature before it."""
 
     def __init__(self) -> None:
         self._keys: list[_KeyDraft] = []
@@ -378,6 +383,4 @@ def _unpercent(value: bytes) -> bytes:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise EngineError(
-        f"The listing that gpg printed has {what}; nothing of it was used. Compare gpg --version."
-    )
+    raise EngineError(f"The listing that gpg printed has {what}; nothing of it was used. Compare gpg --version.")

@@ -1,4 +1,4 @@
-"""One root for everything that keys and GnuPG can get wrong; a class's docstring is what the user is told by default."""
+"""One root for everything that keys and GnuPG can get wrong; the docstrings are what the user is told by default."""
 
 
 class KeyringError(Exception):
@@ -14,11 +14,11 @@ class KeyringError(Exception):
 
 
 class HomeError(KeyringError):
-    """The folder of keys is missing, is not ours, or can be read by others; look at the path given with --home."""
+    """The folder of keys is missing, not ours, or open to others; look at the path given with --home."""
 
 
 class EngineError(KeyringError):
-    """GnuPG failed, hung or died; nothing that it said was used. Try again, then run the command that it names."""
+    """GnuPG failed, hung or died; nothing that it said was used. Try again, and look at gpg --version."""
 
 
 class PassphraseError(KeyringError):

@@ -1,6 +1,6 @@
 """A message reaches gpg only if it has exactly the packets that its kind must have, counted here first.
 
-Framing is RFC 4880, sections 4.2 and 5; nothing here decrypts or verifies. ``keyring.explain`` describes packets for study.
+Framing is RFC 4880, sections 4.2 and 5. Nothing here decrypts or verifies; ``keyring.explain`` describes packets.
 """
 
 from collections.abc import Iterator
@@ -49,22 +49,18 @@ class Packet:
 
 
 def split(message: bytes) -> tuple[Packet, ...]:
-    """The packets of a binary message, in order. Raises PacketError for anything but 1 to 64 complete packets."""
+    """The packets of a binary message, in order. Raises PacketError unless they are 1 to 64 complete ones."""
     if not message:
         raise PacketError("not-empty", "The message is empty; there is nothing to open.")
     if message.startswith(b"-----BEGIN PGP SIGNED"):
-        raise PacketError(
-            "no-cleartext", "The message is a cleartext signature; send the binary form (gpg --sign)."
-        )
+        raise PacketError("no-cleartext", "The message is a cleartext signature; send the binary form (gpg --sign).")
     if message.startswith(b"-----BEGIN PGP"):
-        raise PacketError(
-            "binary", "The message is in ASCII armour; send the binary form (gpg without --armor)."
-        )
+        raise PacketError("binary", "The message is in ASCII armour; send the binary form (gpg without --armor).")
     return tuple(_packets(message))
 
 
 def require_signed_message(message: bytes) -> None:
-    """Raise PacketError unless the message is one one-pass signature, one literal, one signature, and nothing else."""
+    """Raise PacketError unless the message is a one-pass signature, a literal, a signature, and nothing else."""
     packets = split(message)
     _require_tags(
         packets,
@@ -73,9 +69,7 @@ def require_signed_message(message: bytes) -> None:
     )
     one_pass, literal, signature = (packet.body for packet in packets)
     if len(one_pass) != 13 or one_pass[0] != 3:
-        raise PacketError(
-            "one-pass-version", "The one-pass signature packet is not of version 3 and 13 bytes."
-        )
+        raise PacketError("one-pass-version", "The one-pass signature packet is not of version 3 and 13 bytes.")
     if one_pass[1] != 0 or one_pass[12] == 0:
         raise PacketError(
             "one-pass-class",
@@ -92,7 +86,7 @@ def require_signed_message(message: bytes) -> None:
 
 
 def require_sealed_message(message: bytes) -> None:
-    """Raise PacketError unless the message is 1 to 16 named recipients, then one integrity-protected packet, and nothing else."""
+    """Raise PacketError unless the message is 1 to 16 named recipients, one tag 18, and nothing else."""
     packets = split(message)
     recipients = packets[:-1]
     if not recipients or packets[-1].tag != PROTECTED or any(p.tag != PUBLIC_KEY_SESSION for p in recipients):
@@ -108,9 +102,7 @@ def require_sealed_message(message: bytes) -> None:
         )
     for packet in recipients:
         if len(packet.body) < 12 or packet.body[0] != 3:
-            raise PacketError(
-                "recipient-version", f"The recipient packet at byte {packet.offset} is not of version 3."
-            )
+            raise PacketError("recipient-version", f"The recipient packet at byte {packet.offset} is not of version 3.")
         if packet.body[1:9] == bytes(8):
             raise PacketError(
                 "named-recipient",
@@ -120,7 +112,7 @@ def require_sealed_message(message: bytes) -> None:
 
 
 def require_password_message(message: bytes) -> None:
-    """Raise PacketError unless the message is one password packet (S2K 3, count at most 1 MiB), then one tag 18, and nothing else."""
+    """Raise PacketError unless the message is a password packet (S2K 3, at most 1 MiB), a tag 18, nothing else."""
     packets = split(message)
     _require_tags(
         packets,
@@ -130,8 +122,8 @@ def require_password_message(message: bytes) -> None:
     body = packets[0].body
     if not body or body[0] != 4:
         raise PacketError("password-version", "The password packet is not of version 4.")
-    # 13 bytes: version, cipher, S2K type, digest, 8 bytes of salt, count. More would be an encrypted session key, which
-    # one password has no need of; fewer is another kind of S2K.
+    # 13 bytes: version, cipher, S2K type, digest, 8 bytes of salt, count. More would be an encrypted session key,
+    # which one password has no need of; fewer is another kind of S2K.
     if len(body) != 13 or body[2] != 3:
         raise PacketError(
             "s2k-type",
@@ -156,7 +148,7 @@ def _require_tags(packets: tuple[Packet, ...], tags: tuple[int, ...], rule: str)
 
 
 def _wrong_tags(found: list[int], expected: str) -> PacketError:
-    """The one refusal for a wrong sequence; it names the commonest mistakes apart, so that the sender finds them."""
+    """The refusal of a wrong sequence; the commonest mistakes have names of their own, so the sender finds them."""
     if COMPRESSED in found:
         return PacketError("not-compressed", "The message is compressed; make it with gpg -z 0.")
     if MARKER in found:
@@ -171,9 +163,7 @@ def _require_literal(body: bytes) -> None:
     if len(body) < 6 or len(body) < 6 + body[1]:
         raise PacketError("literal-header", "The literal packet ends inside its own header.")
     if body[0] != ord("b"):
-        raise PacketError(
-            "literal-binary", "The literal packet is not of format 'b'; sign binary, without --textmode."
-        )
+        raise PacketError("literal-binary", "The literal packet is not of format 'b'; sign binary, without --textmode.")
     # gpg would write no output file for this name, and a reader would find whatever lay there before.
     if body[2 : 2 + body[1]] == b"_CONSOLE":
         raise PacketError(
@@ -218,7 +208,7 @@ def _packet(message: bytes, offset: int) -> tuple[Packet, int]:
     if length_type == 3:
         raise PacketError(
             "definite-length",
-            f"The packet at byte {offset} does not tell its length; gpg makes such packets only with -z.",
+            f"The packet at byte {offset} does not tell its length; make it with gpg -z 0.",
         )
     start = offset + 1 + (1 << length_type)
     length = int.from_bytes(_take(message, offset + 1, 1 << length_type, offset), "big")
@@ -229,9 +219,7 @@ def _new_format(message: bytes, offset: int, tag: int) -> tuple[Packet, int]:
     length, start, partial = _new_length(message, offset + 1, offset)
     header_length = start - offset
     if not partial:
-        return Packet(
-            tag, offset, header_length, _take(message, start, length, offset), False
-        ), start + length
+        return Packet(tag, offset, header_length, _take(message, start, length, offset), False), start + length
     if tag not in PARTIAL_ALLOWED:
         raise PacketError(
             "partial-length",
