@@ -79,10 +79,12 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "Send the new transfer without --id, so that it gets an identifier of its own.",
     ),
     Reason.ACCOUNT_NUMBER: Explanation(
-        "The recipient's customer number is malformed.", "Customer numbers are 1 to 16 digits; check it and send anew."
+        "The recipient's customer number is malformed.",
+        "Customer numbers are 1 to 16 digits; check it and send anew.",
     ),
     Reason.UNKNOWN_CREDITOR: Explanation(
-        "The bank has no account with the recipient's number.", "Check the number with the recipient and send anew."
+        "The bank has no account with the recipient's number.",
+        "Check the number with the recipient and send anew.",
     ),
     Reason.ACCOUNT_CLOSED: Explanation("The account is closed.", "Ask the account's owner, or the bank."),
     Reason.ACCOUNT_BLOCKED: Explanation("The account is blocked.", "Telephone the bank."),
@@ -94,7 +96,8 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "Send it as its owner, to the bank that it names.",
     ),
     Reason.DATE: Explanation(
-        "The order's creation time is too old or lies in the future.", "Check this machine's clock and send anew."
+        "The order's creation time is too old or lies in the future.",
+        "Check this machine's clock and send anew.",
     ),
     Reason.CERTIFICATE_REVOKED: Explanation(
         "The certificate has been revoked.", "Make a new key and request a certificate for it."
@@ -104,7 +107,8 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "Look at `customer status`; request a new certificate with `customer request`.",
     ),
     Reason.CERTIFICATE_MISSING: Explanation(
-        "The certificate is missing.", "Fetch it with `customer fetch`, or request one with `customer request`."
+        "The certificate is missing.",
+        "Fetch it with `customer fetch`, or request one with `customer request`.",
     ),
     Reason.CA_UNKNOWN: Explanation(
         "The key is not certified by this bank's certificate authority.",
@@ -115,7 +119,8 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "Send the transfer anew; if it recurs, look at `customer status`.",
     ),
     Reason.KEY_NOT_ACTIVATED: Explanation(
-        "The bank knows no key of this customer.", "Register it with `customer register`, or use the stage certified."
+        "The bank knows no key of this customer.",
+        "Register it with `customer register`, or use the stage certified.",
     ),
     Reason.MALFORMED: Explanation("The message is malformed.", "Update this program; if it recurs, tell the bank."),
     Reason.STAGE_TOO_LOW: Explanation(
@@ -128,7 +133,9 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         retry_helps=True,
     ),
     Reason.BUSY: Explanation(
-        "The bank has too much to do right now; nothing was recorded.", "Try again in a moment.", retry_helps=True
+        "The bank has too much to do right now; nothing was recorded.",
+        "Try again in a moment.",
+        retry_helps=True,
     ),
     Reason.RATE: Explanation(
         "Too many refused orders in a short time; nothing was recorded.",

@@ -134,6 +134,6 @@ def check_consistency(older: TreeHead, newer: TreeHead, path: tuple[str, ...] | 
         older.size, newer.size, bytes.fromhex(older.root), bytes.fromhex(newer.root), proof
     ):
         raise ReceiptError(
-            "The bank's log does not continue the one that it signed before: history was changed. Keep the receipts and "
-            "compare heads with others (`customer verify --head`)."
+            "The bank's log does not continue the one that it signed before: history was changed. Keep the receipts "
+            "and compare heads with others (`customer verify --head`)."
         )

@@ -1,0 +1,253 @@
+"""The one module with sockets: listening, connecting, and frames read and written under deadlines and limits."""
+
+import select
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from protocol.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
+from protocol.frames import HEADER_BYTES, Frame, FrameReader
+from protocol.limits import FRAME_BYTES_BEFORE_SESSION
+
+READ_BYTES = 64 * 1024
+BACKLOG = 512
+
+Observer = Callable[[str, Frame], None]
+"""Is told of each frame: ``"sent"`` or ``"received"``."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Host and TCP port, written ``host:port`` or ``[IPv6]:port``."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read an address; LocalProtocolError says how one is written."""
+        host, colon, port = text.strip().rpartition(":")
+        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise LocalProtocolError(f"{text[:80]!r} is not an address; write it as host:port, such as 127.0.0.1:7401.")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Connection:
+    """One TCP connection that carries frames; used by one thread, save :meth:`interrupt`."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        frame_limit: int = FRAME_BYTES_BEFORE_SESSION,
+        peer: str = "",
+        observe: Observer | None = None,
+    ) -> None:
+        self._socket = sock
+        self._reader = FrameReader(frame_limit)
+        self._observe = observe
+        self.peer = peer
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def raise_frame_limit(self, frame_limit: int) -> None:
+        """Accept larger frames from now on: a session is open."""
+        self._reader.limit = frame_limit
+
+    def send(self, *frames: Frame, timeout_seconds: float) -> None:
+        """Send frames in one piece; ConnectionLost if the other party does not take them in time."""
+        try:
+            self._socket.settimeout(timeout_seconds)
+            self._socket.sendall(b"".join(frame.encode() for frame in frames))
+        except TimeoutError:
+            raise ConnectionLost(f"{self.peer} does not read what is sent to it; the connection is given up.") from None
+        except OSError as error:
+            raise ConnectionLost(f"The connection to {self.peer} broke: {error.strerror or error}.") from None
+        if self._observe:
+            for frame in frames:
+                self._observe("sent", frame)
+
+    def receive(self, *, idle_seconds: float, frame_seconds: float) -> Frame | None:
+        """The next frame; None if the other party closed between frames.
+
+        Waits ``idle_seconds`` for its first byte and ``frame_seconds`` from then on for the whole, however slowly
+        it trickles. ConnectionLost on time-out, reset or an end within a frame.
+        """
+        deadline = time.monotonic() + (frame_seconds if self._reader.pending_bytes else idle_seconds)
+        while (frame := self._reader.next_frame()) is None:
+            started = self._reader.pending_bytes > 0
+            data = self._read(deadline, started)
+            if not data:
+                if started:
+                    raise ConnectionLost(f"{self.peer} closed the connection in the middle of a message.")
+                return None
+            if not started:
+                deadline = time.monotonic() + frame_seconds
+            self._reader.receive_data(data)
+        if self._observe:
+            self._observe("received", frame)
+        return frame
+
+    def has_input(self) -> bool:
+        """Whether bytes of a further frame are here already; then :meth:`receive` waits only for their rest."""
+        if self._reader.pending_bytes >= HEADER_BYTES:
+            return True
+        with suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0))
+        return False
+
+    def interrupt(self) -> None:
+        """Make a waiting :meth:`receive` see the end of input; what was read may still be answered (any thread)."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """End the connection; harmless when repeated."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _read(self, deadline: float, started: bool) -> bytes:
+        try:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            self._socket.settimeout(remaining)
+            return self._socket.recv(READ_BYTES)
+        except TimeoutError:
+            what = "did not finish its message" if started else "said nothing"
+            raise ConnectionLost(f"{self.peer} {what} within the time limit.") from None
+        except OSError as error:
+            raise ConnectionLost(f"The connection to {self.peer} broke: {error.strerror or error}.") from None
+
+
+def connect(address: Address, *, timeout_seconds: float, observe: Observer | None = None) -> Connection:
+    """Open a connection; ConnectionLost says that nothing was sent."""
+    try:
+        sock = socket.create_connection((address.host, address.port), timeout=timeout_seconds)
+    except OSError as error:
+        raise ConnectionLost(
+            f"Nobody answers at {address}: {error.strerror or error}. Nothing was sent; is the server running there?"
+        ) from None
+    return Connection(sock, peer=str(address), observe=observe)
+
+
+@dataclass(frozen=True)
+class ListenerLimits:
+    """How many connections a listener keeps at once, in all and from one address."""
+
+    connections: int
+    connections_per_address: int
+
+
+class Listener:
+    """Accepts connections and gives each a thread of its own that runs ``handle``.
+
+    ``refuse`` makes the frame that a connection above the limits is answered with before it is closed.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        handle: Callable[[Connection], None],
+        refuse: Callable[[], Frame],
+        limits: ListenerLimits,
+    ) -> None:
+        self._handle = handle
+        self._refuse = refuse
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._open: dict[Connection, threading.Thread] = {}
+        self._per_host: Counter[str] = Counter()
+        self._stopping = False
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise LocalProtocolError(f"Cannot listen at {address}: {error.strerror or error}.") from None
+        self.address = Address(*self._socket.getsockname()[:2])
+        self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._thread.start()
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        with self._lock:
+            return len(self._open)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether :meth:`stop` has begun; handlers then answer what they have and end."""
+        return self._stopping
+
+    def stop(self, grace_seconds: float) -> bool:
+        """Accept no more, let every handler answer what it has read, then close; True if all ended by themselves."""
+        with self._lock:
+            self._stopping = True
+            open_now = list(self._open.items())
+        # Closing a listening socket does not wake the thread inside accept(); shutting it down does.
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for connection, _ in open_now:
+            connection.interrupt()
+        deadline = time.monotonic() + grace_seconds
+        for _, thread in open_now:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for connection, _ in open_now:
+            connection.close()
+        return not any(thread.is_alive() for _, thread in open_now)
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            try:
+                sock, peer = self._socket.accept()
+            except OSError:
+                if self._stopping:
+                    return
+                # Out of file descriptors, or the peer is gone already: neither may end the bank.
+                time.sleep(0.05)
+                continue
+            self._welcome(sock, str(peer[0]), f"{peer[0]} port {peer[1]}")
+
+    def _welcome(self, sock: socket.socket, host: str, peer: str) -> None:
+        with suppress(OSError):
+            connection = Connection(sock, peer=peer)
+            with self._lock:
+                full = (
+                    self._stopping
+                    or len(self._open) >= self._limits.connections
+                    or self._per_host[host] >= self._limits.connections_per_address
+                )
+                if not full:
+                    self._per_host[host] += 1
+                    thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
+                    self._open[connection] = thread
+            if not full:
+                thread.start()
+                return
+            with suppress(RemoteProtocolError, ConnectionLost):
+                connection.send(self._refuse(), timeout_seconds=0.2)
+            connection.close()
+
+    def _run(self, connection: Connection, host: str) -> None:
+        try:
+            self._handle(connection)
+        finally:
+            connection.close()
+            with self._lock:
+                self._open.pop(connection, None)
+                self._per_host[host] -= 1
+                if not self._per_host[host]:
+                    del self._per_host[host]
