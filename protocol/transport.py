@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from protocol.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
+from protocol.errors import ConnectionLost, LocalProtocolError
 from protocol.frames import HEADER_BYTES, Frame, FrameReader
 from protocol.limits import FRAME_BYTES_BEFORE_SESSION
 
@@ -210,36 +210,38 @@ class Listener:
         return not any(thread.is_alive() for _, thread in open_now)
 
     def _accept(self) -> None:
-        while not self._stopping:
+        while True:
             try:
                 sock, peer = self._socket.accept()
             except OSError:
                 if self._stopping:
                     return
-                # Out of file descriptors, or the peer is gone already: neither may end the bank.
+                # Out of file descriptors, or the peer is gone already: neither may end the server.
                 time.sleep(0.05)
                 continue
             self._welcome(sock, str(peer[0]), f"{peer[0]} port {peer[1]}")
 
     def _welcome(self, sock: socket.socket, host: str, peer: str) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ConnectionLost):
             connection = Connection(sock, peer=peer)
-            with self._lock:
-                full = (
-                    self._stopping
-                    or len(self._open) >= self._limits.connections
-                    or self._per_host[host] >= self._limits.connections_per_address
-                )
-                if not full:
-                    self._per_host[host] += 1
-                    thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
-                    self._open[connection] = thread
-            if not full:
+            thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
+            if self._admit(connection, host, thread):
                 thread.start()
-                return
-            with suppress(RemoteProtocolError, ConnectionLost):
+            else:
                 connection.send(self._refuse(), timeout_seconds=0.2)
-            connection.close()
+                connection.close()
+
+    def _admit(self, connection: Connection, host: str, thread: threading.Thread) -> bool:
+        with self._lock:
+            full = (
+                self._stopping
+                or len(self._open) >= self._limits.connections
+                or self._per_host[host] >= self._limits.connections_per_address
+            )
+            if not full:
+                self._per_host[host] += 1
+                self._open[connection] = thread
+            return not full
 
     def _run(self, connection: Connection, host: str) -> None:
         try:
