@@ -1,4 +1,4 @@
-"""Every test gets throw-away folders and the user's own keys out of its sight, and leaves no GnuPG process behind."""
+"""Every test has throw-away folders, never sees the user's own keys, and leaves no GnuPG process behind."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 
 
 def gnupg_processes_below(*roots: Path) -> tuple[psutil.Process, ...]:
-    """The living processes that were started with a --homedir below one of `roots`: agents, workers, directory managers."""
+    """The living processes started with a --homedir below one of `roots`: agents, workers and others."""
     return tuple(
         process
         for process in psutil.process_iter()
@@ -39,12 +39,9 @@ def _homedir_of(process: psutil.Process) -> Path | None:
             return None
     except psutil.Error:  # it ended meanwhile, or is somebody else's
         return None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument == "--homedir":
-            return Path(following)
-        if argument.startswith("--homedir="):
-            return Path(argument.removeprefix("--homedir="))
-    return None
+    if "--homedir" not in arguments[:-1]:
+        return None
+    return Path(arguments[arguments.index("--homedir") + 1])
 
 
 def stop_agents_below(folder: Path) -> None:
@@ -71,9 +68,9 @@ def _survivors(*roots: Path) -> tuple[psutil.Process, ...]:
 
 @pytest.fixture(scope="session", autouse=True)
 def short_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of this run (of this worker, under xdist) with a path short enough for sockets, e.g. /tmp/cs-x1y2z3.
+    """The folder of this run (or xdist worker), its path short enough for sockets, such as /tmp/cs-x1y2z3.
 
-    The run fails if a GnuPG process started with a home below it, or below pytest's own folder, outlives the tests.
+    The run fails if a GnuPG process with a home below it, or below pytest's own folder, outlives the tests.
     """
     root = Path(tempfile.mkdtemp(prefix="cs-", dir=Path("/tmp").resolve()))
     with pytest.MonkeyPatch.context() as environment:
@@ -96,7 +93,7 @@ def short_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def make_short_tmp(short_root: Path) -> Iterator[Callable[[], Path]]:
-    """Makes folders such as /tmp/cs-x1y2z3/s1 that live until the session ends: for homes whose keys are costly."""
+    """Makes folders such as /tmp/cs-x1y2z3/s1 that live until the session ends, for homes with costly keys."""
     made: list[Path] = []
 
     def make() -> Path:
@@ -117,7 +114,7 @@ def _numbers() -> Iterator[int]:
 
 @pytest.fixture
 def short_tmp(short_root: Path, _numbers: Iterator[int]) -> Iterator[Path]:
-    """A folder such as /tmp/cs-x1y2z3/1 for one test; the agents of the homes in it are stopped, then it is removed."""
+    """A folder such as /tmp/cs-x1y2z3/1 for one test; the agents of homes in it are stopped, then it goes."""
     folder = short_root / str(next(_numbers))
     folder.mkdir(mode=0o700)
     yield folder
