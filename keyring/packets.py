@@ -19,9 +19,11 @@ __all__ = [
     "require_signed_message",
     "s2k_count",
     "split",
+    "split_for_study",
 ]
 
 MAX_PACKETS = 64
+MAX_PACKETS_STUDIED = 4096
 MAX_RECIPIENTS = 16
 MAX_S2K_COUNT = 1 << 20
 """Bytes hashed to make a key from a password; a larger count would let a stranger occupy the processor."""
@@ -56,7 +58,15 @@ def split(message: bytes) -> tuple[Packet, ...]:
         raise PacketError("no-cleartext", "The message is a cleartext signature; send the binary form (gpg --sign).")
     if message.startswith(b"-----BEGIN PGP"):
         raise PacketError("binary", "The message is in ASCII armour; send the binary form (gpg without --armor).")
-    return tuple(_packets(message))
+    return tuple(_packets(message, MAX_PACKETS))
+
+
+def split_for_study(message: bytes) -> tuple[Packet, ...]:
+    """As ``split``, but a compressed packet may leave its length open, and up to 4096 packets are taken.
+
+    Only for showing what is in a file; nothing split so may be given to gpg as a message of ours.
+    """
+    return tuple(_packets(message, MAX_PACKETS_STUDIED, open_end=True))
 
 
 def require_signed_message(message: bytes) -> None:
@@ -181,17 +191,17 @@ def _require_protected(packet: Packet) -> None:
         )
 
 
-def _packets(message: bytes) -> Iterator[Packet]:
+def _packets(message: bytes, limit: int, *, open_end: bool = False) -> Iterator[Packet]:
     offset = 0
-    for _ in range(MAX_PACKETS):
-        packet, offset = _packet(message, offset)
+    for _ in range(limit):
+        packet, offset = _packet(message, offset, open_end)
         yield packet
         if offset == len(message):
             return
-    raise PacketError("packet-count", f"The message has more than {MAX_PACKETS} packets.")
+    raise PacketError("packet-count", f"The message has more than {limit} packets.")
 
 
-def _packet(message: bytes, offset: int) -> tuple[Packet, int]:
+def _packet(message: bytes, offset: int, open_end: bool) -> tuple[Packet, int]:
     """The packet at an offset, and the offset after it."""
     first = message[offset]
     if not first & 0x80:
@@ -205,6 +215,8 @@ def _packet(message: bytes, offset: int) -> tuple[Packet, int]:
     if first & 0x40:
         return _new_format(message, offset, tag)
     length_type = first & 3
+    if length_type == 3 and open_end and tag in PARTIAL_ALLOWED:
+        return Packet(tag, offset, 1, message[offset + 1 :], False), len(message)
     if length_type == 3:
         raise PacketError(
             "definite-length",
