@@ -151,6 +151,12 @@ class AskEvidence(_Wire, frozen=True, tag="ask-evidence"):
     transfer_identifier: Identifier
 
 
+class AskBankKey(_Wire, frozen=True, tag="ask-bank-key"):
+    """Asks for the bank's public key, for a client that knows only its fingerprint, from the letter."""
+
+    number: RequestNumber
+
+
 class RegisterKey(_Wire, frozen=True, tag="register-key"):
     """Registers the customer's public key; only in the password stage, once, and it never replaces a key."""
 
@@ -164,7 +170,9 @@ class Close(_Wire, frozen=True, tag="close"):
     number: RequestNumber
 
 
-Request = SubmitOrder | LookUpOrder | AskBalance | AskStatement | AskHead | AskEvidence | RegisterKey | Close
+Request = (
+    SubmitOrder | LookUpOrder | AskBalance | AskStatement | AskHead | AskEvidence | AskBankKey | RegisterKey | Close
+)
 
 
 # Answers
@@ -249,6 +257,13 @@ class Registered(_Wire, frozen=True, tag="registered"):
     number: RequestNumber
 
 
+class BankKey(_Wire, frozen=True, tag="bank-key"):
+    """The bank's public key (OpenPGP, binary), to be checked against the pinned fingerprint."""
+
+    key: bytes
+    number: RequestNumber
+
+
 class Closed(_Wire, frozen=True, tag="closed"):
     """The bank has answered everything of this session."""
 
@@ -262,7 +277,7 @@ class NumberedReceipt(_Wire, frozen=True, tag="numbered-receipt"):
     receipt: Receipt
 
 
-Answer = NumberedReceipt | Refusal | Unknown | Balance | Statement | Head | Evidence | Registered | Closed
+Answer = NumberedReceipt | Refusal | Unknown | Balance | Statement | Head | Evidence | BankKey | Registered | Closed
 
 
 def encode(message: Struct) -> bytes:

@@ -225,9 +225,7 @@ class Listener:
         with suppress(OSError, ConnectionLost):
             connection = Connection(sock, peer=peer)
             thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
-            if self._admit(connection, host, thread):
-                thread.start()
-            else:
+            if not self._admit(connection, host, thread):
                 connection.send(self._refuse(), timeout_seconds=0.2)
                 connection.close()
 
@@ -241,6 +239,7 @@ class Listener:
             if not full:
                 self._per_host[host] += 1
                 self._open[connection] = thread
+                thread.start()
             return not full
 
     def _run(self, connection: Connection, host: str) -> None:
