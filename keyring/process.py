@@ -110,10 +110,11 @@ def run(
     return _converse(process, status_out, stdin, timeout_seconds, output_limit_bytes)
 
 
-def start(home: "Home", *arguments: str, file_limit_bytes: int | None = None) -> RunningGpg:
+def start(home: "Home", *arguments: str, folder: Path | None = None, file_limit_bytes: int | None = None) -> RunningGpg:
     """Start a gpg that stays: not ``--batch``, nobody is asked anything, standard output and log are thrown away.
 
-    ``file_limit_bytes`` is the largest file that it may write, where the system can set that for another process.
+    ``folder`` is where it works. ``file_limit_bytes`` is the largest file that it may write, where the system can set
+    that for another process.
     Raises EngineError if gpg is missing.
     """
     home.ensure_sockets()
@@ -121,7 +122,7 @@ def start(home: "Home", *arguments: str, file_limit_bytes: int | None = None) ->
     command = ["gpg", "--homedir", str(home.path), "--no-tty", "--yes", "--pinentry-mode", "error"]
     command += ["--status-fd", str(status_in), *arguments]
     try:
-        process = _start(command, [status_in], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = _start(command, [status_in], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, folder=folder)
     except BaseException:
         os.close(status_out)
         raise
@@ -168,6 +169,7 @@ def _start(
     stdout: int = subprocess.PIPE,
     stderr: int,
     interactive: bool = False,
+    folder: Path | None = None,
 ) -> "subprocess.Popen[bytes]":
     if any("\0" in part or "\n" in part for part in command):
         # gpg would read a second option or a second parameter into it.
@@ -180,6 +182,7 @@ def _start(
             stderr=stderr,
             pass_fds=inherited,
             env=_environment(interactive),
+            cwd=folder,
             start_new_session=True,  # so that a time-out kills the whole group, and Ctrl-C is ours to handle
             umask=0o077,
         )

@@ -1,0 +1,312 @@
+"""One long-lived gpg opens many messages, and none of its plaintext is looked at before its verdict accepts.
+
+``gpg --multifile --decrypt`` reads file names, one a line, and puts the plaintext beside the file, without ``.gpg``,
+before anyone knows whether the signature is good. It runs without ``--batch``, which would end it at the first bad
+signature. Every doubt about the process itself (time-out, end of file, an answer out of step) rejects and replaces it.
+"""
+
+import os
+import select
+import shutil
+import stat
+import tempfile
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from keyring import packets, process
+from keyring.errors import EngineError, PacketError
+from keyring.home import Home
+from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank, SignedByCustomer, judge
+from protocol.secret import Secret
+
+MESSAGE_LIMIT_BYTES: Final = 1024 * 1024  # of a message and of its content; ours are never compressed
+STATUS_LIMIT_BYTES: Final = 256 * 1024
+ONCE_TIMEOUT_SECONDS: Final = 10.0
+
+_PIECE_BYTES: Final = 8 * 1024
+_TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
+_WATCHED: Final = ("pubring.kbx", "trustdb.gpg")
+_DONE: Final = b"\n[GNUPG:] FILE_DONE\n"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The content of a message whose verdict accepted."""
+
+    content: bytes
+    verdict: Accepted
+
+
+class Worker:
+    """One gpg for one home; any thread may call :meth:`open`, one message is in flight at a time."""
+
+    def __init__(self, home: Home, *, timeout_seconds: float = 5.0) -> None:
+        self._home = home
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._gpg: process.RunningGpg | None = None
+        self._seen: tuple[object, ...] = ()
+        self._made = 0
+        self._closed = False
+        self._folder = _private_folder()
+        # Also when nobody closes the worker: the folder goes with it, and gpg ends when its standard input does.
+        self._removal = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    @property
+    def home(self) -> Home:
+        return self._home
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs; it is started by the first message and again by the first after its end."""
+        gpg = self._gpg
+        return gpg is not None and gpg.process.poll() is None
+
+    def open(self, message: bytes, expected: Expectation) -> Opened | Rejected:
+        """Open one binary OpenPGP message of at most 1 MiB as ``expected``, within the time limit or not at all.
+
+        A worker that was closed meanwhile (evicted by another thread) answers by a process of its own for the message.
+        """
+        unfit = _unfit(message, expected)
+        if unfit is not None:
+            return unfit
+        with self._lock:
+            if not self._closed:
+                try:
+                    return self._ask(message, expected)
+                except (_Lost, EngineError, OSError) as error:
+                    return Rejected("engine", f"GnuPG did not answer as it should ({error}); try again.")
+        return open_once(self._home, message, expected)
+
+    def close(self) -> None:
+        """Wait for the message in flight (at most its time limit), end the process, remove the folder."""
+        with self._lock:
+            self._closed = True
+            self._stop()
+            self._removal()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, message: bytes, expected: Expectation) -> Opened | Rejected:
+        gpg = self._running()
+        self._made += 1
+        given, result = self._folder / f"{self._made}.gpg", self._folder / f"{self._made}"
+        if os.path.lexists(result):
+            raise _Lost("its output is in the way")
+        try:
+            _write_new(given, message)
+            gpg.names.write(f"{given.name}\n".encode())
+            gpg.names.flush()
+            verdict = judge(self._answer(gpg, given.name), expected)
+            if isinstance(verdict, Rejected):
+                return verdict
+            content = _read_result(result)
+            return Opened(content, verdict) if content is not None else _NO_OUTPUT
+        except BaseException:
+            # First the process, then its files, which it could still write. Also for an interrupt: the next message
+            # must not read the answer to this one.
+            self._stop()
+            raise
+        finally:
+            for path in (given, result):
+                with suppress(OSError):
+                    path.unlink()
+
+    def _running(self) -> process.RunningGpg:
+        """The process, replaced if it died or if its home is not what it was: gpg keeps old keys in its caches."""
+        seen = _stamps(self._home)
+        if self._gpg is None or self._gpg.process.poll() is not None or seen != self._seen:
+            self._stop()
+            self._gpg = process.start(
+                self._home,
+                "--multifile",
+                "--decrypt",
+                folder=self._folder,
+                file_limit_bytes=MESSAGE_LIMIT_BYTES,
+            )
+            self._seen = seen
+        return self._gpg
+
+    def _answer(self, gpg: process.RunningGpg, name: str) -> bytes:
+        """The status lines between FILE_START, which must name our file, and FILE_DONE, after which gpg is silent."""
+        deadline = time.monotonic() + self._timeout_seconds
+        poll = select.poll()
+        poll.register(gpg.status, select.POLLIN)
+        read = bytearray()
+        while not read.endswith(_DONE):
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise _Lost(f"no verdict within {self._timeout_seconds:g} seconds")
+            piece = os.read(gpg.status, _PIECE_BYTES)
+            if not piece:
+                raise _Lost("it ended before the verdict")
+            read += piece
+            if len(read) > STATUS_LIMIT_BYTES:
+                raise _Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")
+        start = f"[GNUPG:] FILE_START 3 {name}\n".encode()
+        if not read.startswith(start):
+            raise _Lost("a verdict on another message")
+        return bytes(read[len(start) : 1 - len(_DONE)])
+
+    def _stop(self) -> None:
+        if self._gpg is not None:
+            self._gpg.stop()
+            self._gpg = None
+
+
+class WorkerSet:
+    """At most ``limit`` workers, one a key; the one not used for the longest time makes room."""
+
+    def __init__(self, limit: int, make: Callable[[Home], Worker] = Worker) -> None:
+        if limit < 1:
+            raise ValueError("A set of workers has room for at least one.")
+        self._limit = limit
+        self._make = make
+        self._lock = threading.Lock()
+        self._workers: OrderedDict[str, Worker] = OrderedDict()
+        self._closed = False
+
+    def get(self, key: str, home: Home) -> Worker:
+        """The worker of ``key``, replaced if it serves another home. Raises EngineError once the set is closed."""
+        leaving: list[Worker] = []
+        with self._lock:
+            if self._closed:
+                raise EngineError("The workers of GnuPG were closed; the server is ending. Try again when it is back.")
+            worker = self._workers.get(key)
+            if worker is None or worker.home != home:
+                if worker is not None:
+                    leaving.append(self._workers.pop(key))
+                worker = self._workers[key] = self._make(home)
+            self._workers.move_to_end(key)
+            while len(self._workers) > self._limit:
+                leaving.append(self._workers.popitem(last=False)[1])
+        for left in leaving:  # outside the lock: closing waits for a message in flight
+            left.close()
+        return worker
+
+    def evict(self, key: str) -> None:
+        """End the worker of ``key`` if there is one: its home is being replaced or its session is over."""
+        with self._lock:
+            worker = self._workers.pop(key, None)
+        if worker is not None:
+            worker.close()
+
+    def close(self) -> None:
+        """End all workers; there are none afterwards."""
+        with self._lock:
+            self._closed = True
+            workers = list(self._workers.values())
+            self._workers.clear()
+        for worker in workers:
+            worker.close()
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+
+def open_once(
+    home: Home,
+    message: bytes,
+    expected: Expectation,
+    *,
+    passphrase: Secret | None = None,
+    timeout_seconds: float = ONCE_TIMEOUT_SECONDS,
+    faked_time: int | None = None,
+) -> Opened | Rejected:
+    """Open one message as :meth:`Worker.open` does, by a process for it alone: for clients and rare work.
+
+    ``passphrase`` opens a message under a password; ``faked_time`` (Unix seconds) judges as of then.
+    """
+    unfit = _unfit(message, expected)
+    if unfit is not None:
+        return unfit
+    try:
+        outcome = process.run(
+            home,
+            "--decrypt",
+            stdin=message,
+            passphrase=passphrase,
+            timeout_seconds=timeout_seconds,
+            faked_time=faked_time,
+            output_limit_bytes=MESSAGE_LIMIT_BYTES,
+        )
+    except EngineError as error:
+        return Rejected("engine", str(error))
+    verdict = judge(outcome.status, expected)
+    return Opened(outcome.output, verdict) if isinstance(verdict, Accepted) else verdict
+
+
+class _Lost(Exception):
+    """The process can no longer be relied on; the text completes "GnuPG did not answer as it should (...)"."""
+
+
+_NO_OUTPUT: Final = Rejected("output", "GnuPG accepted the message but saved no content.")
+
+
+def _unfit(message: bytes, expected: Expectation) -> Rejected | None:
+    """What can be refused without gpg: a message that is too long or not built as its kind must be."""
+    if len(message) > MESSAGE_LIMIT_BYTES:
+        return Rejected("size", f"The message has more than {MESSAGE_LIMIT_BYTES} bytes.")
+    try:
+        if isinstance(expected, SignedByCustomer | SignedByBank):
+            packets.require_signed_message(message)
+        elif isinstance(expected, Sealed):
+            packets.require_sealed_message(message)
+        else:
+            packets.require_password_message(message)
+    except PacketError as error:
+        return Rejected(error.rule, str(error))
+    return None
+
+
+def _private_folder() -> Path:
+    """A folder of mode 0700, in memory where there is such a place: decrypted content should not reach a disk."""
+    root = _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK | os.X_OK) else None
+    return Path(tempfile.mkdtemp(prefix="countersign-", dir=root))
+
+
+def _stamps(home: Home) -> tuple[object, ...]:
+    """What changes when the home is replaced or anything is imported into it."""
+    stamps: list[object] = [_inode(home.path.stat())]
+    for name in _WATCHED:
+        try:
+            found = os.stat(f"{home.path}/{name}")  # noqa: PTH116 - for every message, where Path costs five times as much
+        except FileNotFoundError:
+            stamps.append(None)
+        else:
+            stamps.append((_inode(found), found.st_mtime_ns, found.st_size))
+    return tuple(stamps)
+
+
+def _inode(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(content)
+
+
+def _read_result(path: Path) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return file.readall()
