@@ -63,8 +63,9 @@ class Signature:
     """One ``sig``, ``rev`` or ``rvs`` record with its subpackets.
 
     ``check`` is ``!`` good, ``-`` bad, ``?`` the signer's key is not here, ``%`` another error, ``""`` unchecked.
-    ``fingerprint`` is the signer's, ``""`` when gpg does not tell. Times are Unix seconds; ``expires`` is None
-    for never.
+    Times are Unix seconds; ``expires`` is None for never. ``fingerprint`` is what the signature itself claims of its
+    signer, ``""`` when it claims nothing: gpg checks with the key of ``key_id`` and never compares the two, so ask
+    ``made_by``. (With ``--no-sig-cache`` gpg 2.2.40 prints a wrong fingerprint there: do not list with it.)
     """
 
     kind: str
@@ -86,6 +87,10 @@ class Signature:
     def good(self) -> bool:
         """True only if gpg checked the signature for this listing and found it good. It may have expired."""
         return self.check == "!"
+
+    def made_by(self, fingerprint: str) -> bool:
+        """True only if gpg found the signature good with the key of that fingerprint (40 hex digits)."""
+        return self.good and self.fingerprint == fingerprint and self.key_id == fingerprint[-16:]
 
     @property
     def certifies(self) -> bool:

@@ -52,8 +52,6 @@ class Packet:
 
 def split(message: bytes) -> tuple[Packet, ...]:
     """The packets of a binary message, in order. Raises PacketError unless they are 1 to 64 complete ones."""
-    if not message:
-        raise PacketError("not-empty", "The message is empty; there is nothing to open.")
     if message.startswith(b"-----BEGIN PGP SIGNED"):
         raise PacketError("no-cleartext", "The message is a cleartext signature; send the binary form (gpg --sign).")
     if message.startswith(b"-----BEGIN PGP"):
@@ -192,6 +190,8 @@ def _require_protected(packet: Packet) -> None:
 
 
 def _packets(message: bytes, limit: int, *, open_end: bool = False) -> Iterator[Packet]:
+    if not message:
+        raise PacketError("not-empty", "There is nothing in it; it was cut short or never written.")
     offset = 0
     for _ in range(limit):
         packet, offset = _packet(message, offset, open_end)
