@@ -1,0 +1,215 @@
+"""The orders of one transaction are decided one after another on balances in memory, then written all at once."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+
+from bank import schema
+from bank.decide import Account, Earlier, Post, Reject, Repeat, Reused, decide
+from bank.log import Growth
+from protocol import canonical
+from protocol.codes import EXPLANATIONS, Reason, Status
+from protocol.money import format_amount
+from protocol.orders import TransferOrder, decode_order, format_time
+from protocol.receipts import LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An order with proven authorship, for this bank.
+
+    ``content``: its canonical bytes, as gpg gave them out. ``message``: the OpenPGP message as sent, None where the
+    stage has no signature. ``key_digest``: the key that signed it, known to customers.remember_key. ``since``: size of
+    the newest head that the client keeps.
+    """
+
+    order: TransferOrder
+    content: bytes
+    message: bytes | None
+    stage: str
+    key_digest: str | None
+    since: int | None
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Debtor and transfer identifier: what is decided once, for ever."""
+        return self.order.debtor, self.order.transfer_identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal outside the log: nothing was recorded, no identifier was used up."""
+
+    reason: Reason
+    field: str | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision that stands in the log: its leaf and the canonical bytes of its entry."""
+
+    leaf: int
+    entry: bytes
+    duplicate: bool
+
+
+def reused(field: str | None) -> Refused:
+    """The refusal of an identifier that belongs to another order (DU04)."""
+    named = f" It differs in the field {field}." if field else ""
+    return Refused(Reason.IDENTIFIER_REUSED, field, EXPLANATIONS[Reason.IDENTIFIER_REUSED].sentence + named)
+
+
+class Batch:
+    """Decides orders inside one write transaction; :meth:`write` must follow, and then the commit."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        growth: Growth,
+        last: tuple[int, int],
+        *,
+        currency: str,
+        now: int,
+        random: Callable[[int], bytes],
+    ) -> None:
+        """``last``: booking time (unix seconds) and count of bookings of the last entry, zeros in an empty log."""
+        self.growth = growth
+        self.booked_at = max(now, last[0])
+        self._booking_count = last[1]
+        self._connection = connection
+        self._currency = currency
+        self._now = now
+        self._random = random
+        self._accounts: dict[str, Account] = {}
+        self._changed: set[str] = set()
+        self._earlier: dict[tuple[str, str], Earlier] = {}
+        self._entries: list[dict[str, object]] = []
+        self._bookings: list[dict[str, object]] = []
+
+    def load(self, submissions: Iterable[Submission]) -> None:
+        """Loads, and where the engine can locks, the accounts in order of their number; then earlier decisions."""
+        orders = [submission.order for submission in submissions]
+        numbers = sorted({order.debtor for order in orders} | {order.creditor for order in orders})
+        account = schema.account.c
+        for row in self._connection.execute(
+            select(account.number, account.kind, account.status, account.balance_minor)
+            .where(account.number.in_(numbers))
+            .order_by(account.number)
+            .with_for_update()
+        ):
+            self._accounts[row[0]] = Account(*row)
+        entry = schema.entry.c
+        identities = list({(order.debtor, order.transfer_identifier) for order in orders})
+        for debtor, identifier, leaf, data, digest, content in self._connection.execute(
+            select(
+                entry.debtor, entry.transfer_identifier, entry.leaf, entry.entry, entry.order_digest, entry.content
+            ).where(tuple_(entry.debtor, entry.transfer_identifier).in_(identities))
+        ):
+            self._earlier[debtor, identifier] = Earlier(leaf, data, digest, decode_order(content))
+
+    def decide(self, submission: Submission) -> Decided | Refused:
+        """Decides one order on the balances that the orders before it have left."""
+        order = submission.order
+        digest = canonical.digest(submission.content)
+        decision = decide(
+            order,
+            digest,
+            self._earlier.get(submission.identity),
+            self._accounts.get(order.debtor),
+            self._accounts.get(order.creditor),
+            currency=self._currency,
+            now=self._now,
+        )
+        match decision:
+            case Repeat(earlier):
+                return Decided(earlier.leaf, earlier.entry, duplicate=True)
+            case Reused(field):
+                return reused(field)
+            case Post() | Reject():
+                return self._log(submission, digest, decision)
+
+    def write(self) -> None:
+        """Writes what was decided, in few statements."""
+        if not self._entries:
+            return
+        self._connection.execute(_INSERT_ENTRIES, self._entries)
+        if self._bookings:
+            self._connection.execute(_INSERT_BOOKINGS, self._bookings)
+            self._connection.execute(
+                _UPDATE_BALANCES,
+                [
+                    {"account_number": number, "balance": self._accounts[number].balance_minor}
+                    for number in sorted(self._changed)
+                ],
+            )
+
+    def _log(self, submission: Submission, digest: str, decision: Post | Reject) -> Decided:
+        leaf = self.growth.size
+        if isinstance(decision, Post):
+            self._book(submission.order, decision.amount_minor, leaf)
+        data = canonical.encode(self._entry(submission, digest, decision))
+        order = submission.order
+        self._entries.append(
+            {
+                "leaf": leaf,
+                "hashes": self.growth.append(data),
+                "booked_at": self.booked_at,
+                "booking_count": self._booking_count,
+                "debtor": order.debtor,
+                "transfer_identifier": order.transfer_identifier,
+                "order_digest": digest,
+                "stage": submission.stage,
+                "key_digest": submission.key_digest,
+                "entry": data,
+                "content": submission.content,
+                "message": submission.message,
+            }
+        )
+        self._earlier[submission.identity] = Earlier(leaf, data, digest, order)
+        return Decided(leaf, data, duplicate=False)
+
+    def _entry(self, submission: Submission, digest: str, decision: Post | Reject) -> LogEntry:
+        order, posted = submission.order, isinstance(decision, Post)
+        return LogEntry(
+            amount=format_amount(decision.amount_minor, self._currency) if isinstance(decision, Post) else order.amount,
+            booked=format_time(self.booked_at),
+            creditor=order.creditor,
+            currency=order.currency,
+            debtor=order.debtor,
+            field=None if isinstance(decision, Post) else decision.field,
+            order=digest,
+            reason=None if isinstance(decision, Post) else decision.reason,
+            reference=str(self._booking_count) if posted else None,
+            salt=self._random(16).hex(),
+            stage=submission.stage,  # type: ignore[arg-type] # checked when it was submitted
+            status=Status.SETTLED if posted else Status.REJECTED,
+            transfer_identifier=order.transfer_identifier,
+        )
+
+    def _book(self, order: TransferOrder, amount_minor: int, leaf: int) -> None:
+        self._booking_count += 1
+        for number, amount in ((order.debtor, -amount_minor), (order.creditor, amount_minor)):
+            before = self._accounts[number]
+            balance = before.balance_minor + amount
+            self._accounts[number] = Account(number, before.kind, before.status, balance)
+            self._changed.add(number)
+            self._bookings.append(
+                {
+                    "account": number,
+                    "number": self._booking_count,
+                    "amount_minor": amount,
+                    "balance_after_minor": balance,
+                    "leaf": leaf,
+                }
+            )
+
+
+_INSERT_ENTRIES = insert(schema.entry)
+_INSERT_BOOKINGS = insert(schema.booking)
+_UPDATE_BALANCES = (
+    update(schema.account)
+    .where(schema.account.c.number == bindparam("account_number"))
+    .values(balance_minor=bindparam("balance"))
+)

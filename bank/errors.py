@@ -1,0 +1,37 @@
+"""One root for everything that can go wrong at the bank; each text is a sentence for the person who must act."""
+
+
+class BankError(Exception):
+    """The bank cannot do what was asked; the text says why, and what to do next."""
+
+
+class LedgerError(BankError):
+    """The ledger cannot be read or written; nothing was acknowledged that is not durable."""
+
+
+class InvariantBroken(LedgerError):
+    """Something that must never happen was about to: the transaction was rolled back. Loud on purpose."""
+
+
+class OutcomeStands(LedgerError):
+    """The order was decided and is durable, but its receipt could not be made now; a look-up will find it."""
+
+
+class HistoryLost(LedgerError):
+    """The ledger does not contain what the bank signed before; it is not continued without the operator's word."""
+
+
+class RecordError(BankError):
+    """An account, customer or key cannot be recorded as asked."""
+
+
+class Busy(BankError):
+    """The queue of the posting is full; nothing was recorded, and the same bytes may come again."""
+
+
+class Stopping(BankError):
+    """The posting takes nothing new, because the server is stopping; nothing was recorded."""
+
+
+class ConfigurationError(BankError):
+    """bank.toml or the bank's folder is not as it must be; the text names the file, the key and the remedy."""

@@ -1,0 +1,216 @@
+"""Every state of the log that was acknowledged is signed, and the newest signed head also lies outside the database."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select
+
+from bank import schema
+from bank.errors import HistoryLost, LedgerError
+from bank.log import Log
+from bank.storage import Ledger
+from protocol import canonical
+from protocol.errors import MalformedContent
+from protocol.orders import format_time
+from protocol.receipts import TreeHead
+
+FILE_NAME: Final = "newest-head.pgp"
+"""Beside the database: an OpenPGP message, so that stock gpg shows what the bank signed last."""
+
+
+class HeadSigner(Protocol):
+    """What signs heads; keyring.signature.HeadSigner is one."""
+
+    def sign(self, content: bytes, at: int) -> bytes:
+        """The OpenPGP message of ``content``, dated ``at`` (unix seconds)."""
+        ...
+
+
+HeadVerifier = Callable[[bytes], bytes | None]
+"""The content of an OpenPGP message if this bank signed it, else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A head of the log: its size, its canonical bytes, and the OpenPGP message of them."""
+
+    size: int
+    content: bytes
+    message: bytes
+
+
+class Heads:
+    """Signs heads of one ledger's log and remembers the newest; usable from several threads."""
+
+    def __init__(self, ledger: Ledger, log: Log, signer: HeadSigner, *, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._signer = signer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._newest: SignedHead | None = None
+        self._stored_size = -1
+
+    @property
+    def newest(self) -> SignedHead | None:
+        """The newest head that this process knows."""
+        return self._newest
+
+    def start(self, verify: HeadVerifier) -> None:
+        """Checks that the log continues the head outside the database, then sees that its newest state is signed.
+
+        HistoryLost if it does not: entries that were acknowledged are missing, or history was changed.
+        """
+        with self._ledger.reading() as connection:
+            newest = newest_head(connection)
+        require_continuation(self._ledger, self._log, newest, verify)
+        if newest is not None:
+            self._newest, self._stored_size = newest, newest.size
+        self.covering(None)
+        self.store()
+
+    def covering(self, size: int | None) -> SignedHead:
+        """A signed head of at least ``size`` entries; a new one if none is known (None: of the log as it is now).
+
+        A size that the log does not have gets the head of the log as it is. Raises what the signer raises.
+        """
+        newest = self._newest
+        if size is not None and newest is not None and newest.size >= size:
+            return newest
+        with self._lock:
+            newest = self._newest
+            if size is not None and newest is not None and newest.size >= size:
+                return newest
+            with self._ledger.reading() as connection:
+                current, booked_at = connection.execute(
+                    select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1, func.max(schema.entry.c.booked_at))
+                ).one()
+            if newest is not None and newest.size >= current:
+                return newest
+            return self._sign(current, booked_at or 0)
+
+    def sign(self, size: int, booked_at: int) -> SignedHead:
+        """The head of the first ``size`` entries, the last of which was booked at ``booked_at``."""
+        with self._lock:
+            newest = self._newest
+            return newest if newest is not None and newest.size >= size else self._sign(size, booked_at)
+
+    def store(self, connection: Connection | None = None) -> None:
+        """Stores the newest head if it is not stored yet, in the given write transaction or in one of its own.
+
+        Heads in between are not missed: the newest one proves what they proved.
+        """
+        newest = self._newest
+        if newest is None or newest.size == self._stored_size:
+            return
+        if connection is None:
+            with self._ledger.writing() as connection:
+                _insert(connection, newest)
+        else:
+            _insert(connection, newest)
+        self._stored_size = newest.size
+
+    def not_stored(self) -> None:
+        """The transaction given to :meth:`store` was rolled back."""
+        self._stored_size = -1
+
+    def _sign(self, size: int, booked_at: int) -> SignedHead:
+        # A head is never older than what it covers, also when the clock was set back.
+        at = max(int(self._clock()), booked_at)
+        content = canonical.encode(
+            TreeHead(
+                bank=self._ledger.bank,
+                log=self._ledger.log,
+                root=self._log.root(size).hex(),
+                size=size,
+                time=format_time(at),
+            )
+        )
+        signed = SignedHead(size, content, self._signer.sign(content, at))
+        write_file(head_file(self._ledger), signed.message)
+        self._newest = signed
+        return signed
+
+
+def newest_head(connection: Connection) -> SignedHead | None:
+    """The newest head in the database."""
+    row = connection.execute(select(schema.head).order_by(schema.head.c.size.desc()).limit(1)).one_or_none()
+    return None if row is None else SignedHead(row.size, row.content, row.message)
+
+
+def head_file(ledger: Ledger) -> Path:
+    """Where the newest head lies outside the database."""
+    return ledger.path.with_name(FILE_NAME)
+
+
+def write_file(path: Path, message: bytes) -> None:
+    """Replaces the file in one step, durably: after a crash it holds the old head or the new one, whole."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(message)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise LedgerError(f"The newest head cannot be written to {path}: {error.strerror}; make room there.") from error
+
+
+def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, verify: HeadVerifier) -> None:
+    """The log contains what the head outside the database covers, byte for byte, else HistoryLost.
+
+    ``stored`` is the newest head in the database: where there is one, there must be one outside.
+    """
+    path = head_file(ledger)
+    advice = "Restore the newest backup with `bank restore`; `bank audit` shows what is left."
+    try:
+        message = path.read_bytes()
+    except FileNotFoundError:
+        if stored is None or stored.size == 0:
+            return
+        raise HistoryLost(
+            f"The ledger {ledger.path} has signed heads, but the file {path} with the newest one is missing, so nobody "
+            f"can tell whether entries were lost. Put the file back. {advice}"
+        ) from None
+    except OSError as error:
+        raise LedgerError(f"The newest head {path} cannot be read: {error.strerror}.") from error
+    content = verify(message)
+    if content is None:
+        raise HistoryLost(f"The file {path} does not bear this bank's signature. Put the right one back. {advice}")
+    try:
+        head = canonical.decode_signed(TreeHead, content)
+    except MalformedContent as error:
+        raise HistoryLost(
+            f"The file {path} is not a head of a log: {error} Put the right one back. {advice}"
+        ) from error
+    if (head.bank, head.log) != (ledger.bank, ledger.log):
+        raise HistoryLost(
+            f"The file {path} is a head of another log than that of {ledger.path}; put the right one back."
+        )
+    with ledger.reading() as connection:
+        size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
+    if head.size > size:
+        raise HistoryLost(
+            f"The bank signed a log of {head.size} entries, but the ledger {ledger.path} has {size}: the last "
+            f"{head.size - size} are lost. Nothing is posted to it. {advice}"
+        )
+    if log.root(head.size).hex() != head.root:
+        raise HistoryLost(
+            f"The first {head.size} entries of {ledger.path} are not those that the bank signed: history was changed. "
+            f"Nothing is posted to it. {advice}"
+        )
+
+
+def _insert(connection: Connection, head: SignedHead) -> None:
+    # Another server on the same ledger may have signed the same size.
+    row: Select[*tuple[Any, ...]] = select(bindparam("size"), bindparam("content"), bindparam("message")).where(
+        ~exists().where(schema.head.c.size == head.size)
+    )
+    connection.execute(
+        insert(schema.head).from_select(["size", "content", "message"], row),
+        {"size": head.size, "content": head.content, "message": head.message},
+    )

@@ -1,0 +1,269 @@
+"""One thread posts: it takes what is queued, makes it durable in one transaction, has the head signed, answers."""
+
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final, Self, get_args
+
+from sqlalchemy import Connection, select
+
+from bank import schema
+from bank.batch import Batch, Decided, Refused, Submission, reused
+from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Stopping
+from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
+from bank.log import Growth, Log
+from bank.storage import Ledger
+from protocol import canonical
+from protocol.receipts import LogEntry, Receipt
+
+__all__ = ["Outcome", "Posting", "Refused", "Submission"]
+
+Outcome = Receipt | Refused
+
+IDLE_SECONDS: Final = 0.05
+"""How long the queue is empty before the newest head is stored by itself; under load the next batch takes it along."""
+
+HEAL_SECONDS: Final = 1.0
+"""How long to wait between tries to sign a head that could not be signed."""
+
+KNOWN_KEYS: Final = 10_000
+"""Digests of keys that need no look-up, the newest."""
+
+_STAGES = get_args(LogEntry.__annotations__["stage"])
+_Ticket = tuple[Submission, "Future[Outcome]"]
+_log = logging.getLogger(__name__)
+
+
+class Posting:
+    """Posts orders to a ledger. ``clock`` gives unix seconds, ``random`` that many random bytes.
+
+    Several threads may use one; several processes may have one each on the same ledger.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        signer: HeadSigner,
+        *,
+        verify_head: HeadVerifier,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        queue_limit: int = 1024,
+        batch_limit: int = 256,
+    ) -> None:
+        """Starts the thread. Raises HistoryLost if the ledger lacks what the bank signed, or what the signer raises."""
+        self._ledger = ledger
+        self._clock = clock
+        self._random = random
+        self._queue_limit = queue_limit
+        self._batch_limit = batch_limit
+        self._merkle = Log(ledger)
+        self._heads = Heads(ledger, self._merkle, signer, clock=clock)
+        self._heads.start(verify_head)
+        self._queue: deque[_Ticket] = deque()
+        self._arrival = threading.Condition()
+        self._stopping = False
+        self._unsigned = False
+        self._known_keys: OrderedDict[str, None] = OrderedDict()
+        self._thread = threading.Thread(target=self._run, name="posting", daemon=True)
+        self._thread.start()
+
+    def submit(self, submission: Submission) -> "Future[Outcome]":
+        """Queues an order; the future gives its receipt, or the refusal of a reused identifier.
+
+        Raises Busy when the queue is full and Stopping after :meth:`stop`: then nothing was recorded. The future fails
+        with OutcomeStands if the order was decided but not receipted, else with a LedgerError.
+        """
+        self._require_sound(submission)
+        future: Future[Outcome] = Future()
+        with self._arrival:
+            if self._stopping:
+                raise Stopping("The bank is stopping; nothing was recorded. Try again later.")
+            if len(self._queue) >= self._queue_limit:
+                raise Busy("The bank has too much to do right now; nothing was recorded. Try again in a moment.")
+            self._queue.append((submission, future))
+            self._arrival.notify()
+        return future
+
+    def stop(self) -> None:
+        """Takes nothing more, finishes what is queued, stores the newest head. Harmless when repeated."""
+        with self._arrival:
+            self._stopping = True
+            self._arrival.notify()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def look_up(self, debtor: str, identifier: str, order_digest: str, since: int | None) -> Outcome | None:
+        """The receipt of an order decided earlier, Refused if the identifier belongs to another order, None if unknown.
+
+        The receipt is proved against a current head; raises what the signer raises if there is none yet.
+        """
+        column = schema.entry.c
+        with self._ledger.reading() as connection:
+            row = connection.execute(
+                select(column.leaf, column.entry, column.order_digest).where(
+                    column.debtor == debtor, column.transfer_identifier == identifier
+                )
+            ).one_or_none()
+        if row is None:
+            return None
+        if row.order_digest != order_digest:
+            return reused(None)
+        head = self._heads.covering(max(row.leaf + 1, since or 0))
+        return self._receipt(Decided(row.leaf, row.entry, duplicate=True), head, since)
+
+    def head(self, since: int | None) -> tuple[bytes, tuple[str, ...] | None]:
+        """The newest signed head (OpenPGP message), and the path that proves it continues that of size ``since``."""
+        head = self._heads.covering(since or 0)
+        return head.message, self._consistency(since, head)
+
+    def _require_sound(self, submission: Submission) -> None:
+        order = submission.order
+        if order.bank != self._ledger.bank:
+            raise InvariantBroken("An order for another bank came as far as the posting; it must be refused before.")
+        if canonical.encode(order) != submission.content:
+            raise InvariantBroken("An order and its signed content differ; what was verified is what is posted.")
+        if submission.stage not in _STAGES:
+            raise InvariantBroken(f"{submission.stage!r} is not a stage.")
+        digest = submission.key_digest
+        if digest is not None and digest not in self._known_keys:
+            with self._ledger.reading() as connection:
+                known = connection.execute(select(schema.key.c.digest).where(schema.key.c.digest == digest)).first()
+            if known is None:
+                raise InvariantBroken(f"The key {digest} of an order is not recorded; record it before posting.")
+            with self._arrival:
+                self._known_keys[digest] = None
+                while len(self._known_keys) > KNOWN_KEYS:
+                    self._known_keys.popitem(last=False)
+
+    # What follows runs in the posting thread.
+
+    def _run(self) -> None:
+        while tickets := self._take():
+            self._post(tickets)
+        self._settle()
+
+    def _take(self) -> list[_Ticket]:
+        """What is queued, up to the limit of a batch; waits for the first. Empty when stopped."""
+        idle = False
+        while True:
+            with self._arrival:
+                if not self._queue and not self._stopping:
+                    self._arrival.wait((HEAL_SECONDS if self._unsigned else None) if idle else IDLE_SECONDS)
+                if self._queue:
+                    return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
+                if self._stopping:
+                    return []
+            self._settle()
+            idle = True
+
+    def _settle(self) -> None:
+        """Signs what could not be signed, and stores the newest head; what fails now is tried again later."""
+        try:
+            if self._unsigned:
+                self._heads.covering(None)
+                self._unsigned = False
+            self._heads.store()
+        except Exception as error:  # noqa: BLE001 - the thread must live on
+            _log.error("The newest head is not stored yet: %s", error)
+
+    def _post(self, tickets: Sequence[_Ticket]) -> None:
+        live = [ticket for ticket in tickets if ticket[1].set_running_or_notify_cancel()]
+        if not live:
+            return
+        try:
+            outcomes, size, booked_at = self._transact([submission for submission, _ in live])
+        except Exception as error:  # noqa: BLE001 - whatever it was, all was rolled back and the thread must live on
+            self._heads.not_stored()
+            _log.error("A batch of %d orders was rolled back: %s", len(live), error)
+            _fail(live, _as_bank_error(error))
+            return
+        try:
+            head = self._heads.sign(size, booked_at)
+            answers = [
+                outcome if isinstance(outcome, Refused) else self._receipt(outcome, head, submission.since)
+                for (submission, _), outcome in zip(live, outcomes, strict=True)
+            ]
+        except Exception as error:  # noqa: BLE001 - the orders are posted; only their receipts are missing
+            self._unsigned = True
+            _log.error("The head of %d entries is not signed yet: %s", size, error)
+            _fail(live, _outcome_stands(error))
+            return
+        self._unsigned = False
+        for (_, future), answer in zip(live, answers, strict=True):
+            future.set_result(answer)
+
+    def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused], int, int]:
+        """Decides and commits; gives the outcomes, the size of the log, and the booking time of its last entry."""
+        with self._ledger.writing() as connection:
+            # Another process may have posted since: the log's end is read anew, under the lock.
+            size, *last = _end(connection)
+            growth = Growth(self._merkle, size)
+            batch = Batch(
+                connection,
+                growth,
+                (last[0], last[1]),
+                currency=self._ledger.currency,
+                now=int(self._clock()),
+                random=self._random,
+            )
+            batch.load(submissions)
+            outcomes = [batch.decide(submission) for submission in submissions]
+            batch.write()
+            self._heads.store(connection)
+        growth.commit()
+        return outcomes, growth.size, batch.booked_at
+
+    # Answers; these run in any thread.
+
+    def _receipt(self, decided: Decided, head: SignedHead, since: int | None) -> Receipt:
+        return Receipt(
+            consistency=self._consistency(since, head),
+            duplicate=decided.duplicate,
+            entry=decided.entry,
+            head=head.message,
+            index=decided.leaf,
+            proof=self._merkle.inclusion(decided.leaf, head.size),
+        )
+
+    def _consistency(self, since: int | None, head: SignedHead) -> tuple[str, ...] | None:
+        if since is None or since > head.size:
+            return None
+        return self._merkle.consistency(since, head.size)
+
+
+def _end(connection: Connection) -> tuple[int, int, int]:
+    """Size of the log, booking time and count of bookings of its last entry."""
+    column = schema.entry.c
+    row = connection.execute(
+        select(column.leaf, column.booked_at, column.booking_count).order_by(column.leaf.desc()).limit(1)
+    ).one_or_none()
+    return (0, 0, 0) if row is None else (row[0] + 1, row[1], row[2])
+
+
+def _fail(tickets: Sequence[_Ticket], error: BankError) -> None:
+    for _, future in tickets:
+        future.set_exception(error)
+
+
+def _as_bank_error(error: Exception) -> BankError:
+    if isinstance(error, BankError):
+        return error
+    wrapped = LedgerError(f"The order was not posted, because of a fault of the program ({type(error).__name__}).")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _outcome_stands(error: Exception) -> OutcomeStands:
+    stands = OutcomeStands(
+        "The order was decided, and that stands, but its receipt cannot be signed now; look it up later."
+    )
+    stands.__cause__ = error
+    return stands

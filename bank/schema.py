@@ -1,0 +1,138 @@
+"""The tables say what is kept; what was decided, booked or signed is only ever added to."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+REVISION: Final = "0001"
+"""The newest migration (bank/migrations/versions), which makes these tables."""
+
+BANK_ACCOUNT: Final = "0000"
+"""The bank's own account: the other side of deposits and withdrawals, and the only one that may be negative."""
+
+APPEND_ONLY: Final = ("entry", "booking", "head")
+"""Tables whose rows are never changed or deleted; the database refuses it."""
+
+metadata = MetaData(
+    naming_convention={
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    }
+)
+
+# In SQLite only a column declared INTEGER is the row's own number; elsewhere it must be told to be 64 bits wide.
+_Place = BigInteger().with_variant(Integer, "sqlite")
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("bank", String(40), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("log", String(32), nullable=False),
+    CheckConstraint("one = 1", name="one_row"),
+)
+"""Whose ledger this is; ``log`` names the Merkle log and stands in every head."""
+
+account = Table(
+    "account",
+    metadata,
+    Column("number", String(16), primary_key=True),
+    Column("name", String(70), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("status", String(8), nullable=False),
+    Column("balance_minor", BigInteger, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    CheckConstraint("kind IN ('bank', 'customer')", name="kind_known"),
+    CheckConstraint("status IN ('open', 'blocked', 'closed')", name="status_known"),
+    CheckConstraint("kind = 'bank' OR balance_minor >= 0", name="never_below_zero"),
+)
+"""``balance_minor`` is the sum of the account's bookings, kept; the sum over all accounts is zero."""
+
+customer = Table(
+    "customer",
+    metadata,
+    Column("number", String(16), ForeignKey("account.number"), primary_key=True),
+    Column("floor", String(16), nullable=False),
+    Column("password_sealed", LargeBinary, nullable=False),
+    Column("registered_fingerprint", String(40)),
+    Column("registered_key", LargeBinary),
+    CheckConstraint("(registered_fingerprint IS NULL) = (registered_key IS NULL)", name="key_whole"),
+)
+"""How a customer may speak to the bank: the lowest stage, the agreed password under the bank's key, the key."""
+
+key = Table(
+    "key",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("customer", String(16), ForeignKey("customer.number"), nullable=False),
+    Column("fingerprint", String(40), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("certified", Boolean, nullable=False),
+    Column("expires_at", BigInteger),
+)
+"""Customers' OpenPGP keys as they were when orders were accepted under them, by the SHA-256 of their bytes."""
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("leaf", _Place, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+    Column("booked_at", BigInteger, nullable=False),
+    Column("booking_count", BigInteger, nullable=False),
+    Column("debtor", String(34), nullable=False),
+    Column("transfer_identifier", String(35), nullable=False),
+    Column("order_digest", String(64), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("key_digest", String(64), ForeignKey("key.digest")),
+    Column("entry", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("message", LargeBinary),
+    UniqueConstraint("debtor", "transfer_identifier"),
+    CheckConstraint("leaf >= 0", name="leaf_counts"),
+)
+"""One final decision: ``entry`` are the canonical bytes that the log hashes, ``content`` the order's, ``message`` the
+order as sent. ``hashes`` are those of every full subtree that this leaf completes, from the leaf upwards (log.py).
+``booking_count`` is how many orders were booked up to and including this one."""
+
+booking = Table(
+    "booking",
+    metadata,
+    Column("account", String(16), ForeignKey("account.number"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("balance_after_minor", BigInteger, nullable=False),
+    Column("leaf", BigInteger, ForeignKey("entry.leaf"), nullable=False),
+    CheckConstraint("amount_minor <> 0", name="amount_counts"),
+    # A statement reads one account's rows in order of number: they lie together in the primary key itself.
+    sqlite_with_rowid=False,
+)
+"""One leg of a booking; both legs bear its number. Numbers have no gaps; the debtor's amount is negative."""
+
+head = Table(
+    "head",
+    metadata,
+    Column("size", _Place, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+"""Heads that the bank signed: ``content`` are the canonical bytes of a TreeHead, ``message`` the OpenPGP message."""
+
+Index(None, booking.c.leaf)
+"""From an entry to its legs, for audit and for the operator's list of transfers."""
