@@ -93,7 +93,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """One key in full. ``usable`` is what the whole key may still be used for, ``revoked`` whether its owner revoked it."""
+    """One key in full; ``usable`` is what the whole key may still be used for, ``revoked`` if its owner revoked it."""
 
     primary: Part
     subkeys: tuple[Part, ...]
@@ -167,7 +167,7 @@ def choose(keys: tuple[colons.Key, ...], wanted: str) -> colons.Key:
 
 
 def report(path: Path, key: colons.Key, others: tuple[colons.Key, ...], *, now: int) -> KeyReport:
-    """All about a key of ``read_keys(check=True)``. Certifiers are found among ``others``; ``now`` is in Unix seconds."""
+    """All about a key of ``read_keys(check=True)``; certifiers are sought in ``others``, ``now`` is in Unix seconds."""
     signers = {other.primary.key_id: other for other in others}
     return KeyReport(
         primary=_part(path, key.primary),
