@@ -147,9 +147,10 @@ def import_key(
 ) -> str:
     """Take one public key into ``home`` and return its fingerprint; a key that is refused leaves no trace there.
 
-    Without ``clean`` certifications by others are dropped (import-minimal). With it they stay if they can be verified
-    (import-clean): the authority's key must be in the home before. The key must be RSA with at least 3072 bits, with
-    one user ID of ours, at most 32 KiB, with no secret part. Raises PacketError, UnsuitableKey, UserIdError.
+    Without ``clean`` certifications by others are dropped (import-minimal), also those that an earlier copy in the home
+    has. With it they stay if they can be verified (import-clean): the authority's key must be in the home before.
+    The key must be RSA with at least 3072 bits, with one user ID of ours, at most 32 KiB, with no secret part. Raises
+    PacketError, UnsuitableKey, UserIdError.
     """
     fingerprint = public_key_fingerprint(data, expected_fingerprint)
     require_suitable(_shown(data, fingerprint), several_user_ids=several_user_ids)
@@ -208,7 +209,10 @@ def public_key_fingerprint(data: bytes, expected: str | None = None) -> str:
 
 
 def require_suitable(key: Key, *, several_user_ids: bool = False) -> None:
-    """Raises UnsuitableKey or UserIdError unless the key is valid, RSA-3072 or longer, with user IDs of ours."""
+    """Raises UnsuitableKey or UserIdError unless the key is valid, RSA-3072 or longer, with one user ID of ours.
+
+    With ``several_user_ids`` any printable ones will do: for a caller who reads the name in a certification only.
+    """
     primary = key.primary
     if primary.validity in ("r", "e", "i", "d") or primary.disabled:
         raise UnsuitableKey(f"The key {key.fingerprint} is revoked, expired or broken; its owner must send another.")
@@ -219,7 +223,12 @@ def require_suitable(key: Key, *, several_user_ids: bool = False) -> None:
     if not key.user_ids or (len(key.user_ids) > 1 and not several_user_ids):
         raise UnsuitableKey(f"The key {key.fingerprint} has {len(key.user_ids)} user IDs; exactly one is needed.")
     for each in key.user_ids:
-        checked_user_id(each.text)
+        if not several_user_ids:
+            checked_user_id(each.text)
+        elif not each.text.isprintable():
+            raise UserIdError(
+                f"The key {key.fingerprint} has a user ID that cannot be printed; its owner must remove it."
+            )
 
 
 def public_key(home: Home, fingerprint: str) -> Key:
