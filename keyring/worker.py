@@ -30,6 +30,7 @@ from protocol.secret import Secret
 MESSAGE_LIMIT_BYTES: Final = 1024 * 1024  # of a message and of its content; ours are never compressed
 STATUS_LIMIT_BYTES: Final = 256 * 1024
 ONCE_TIMEOUT_SECONDS: Final = 10.0
+CLOCKS_APART_SECONDS: Final = 300  # how far a signer's clock may be ahead of ours
 
 _PIECE_BYTES: Final = 8 * 1024
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
@@ -48,9 +49,10 @@ class Opened:
 class Worker:
     """One gpg for one home; any thread may call :meth:`open`, one message is in flight at a time."""
 
-    def __init__(self, home: Home, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, home: Home, *, timeout_seconds: float = 5.0, clock: Callable[[], float] = time.time) -> None:
         self._home = home
         self._timeout_seconds = timeout_seconds
+        self._clock = clock
         self._lock = threading.Lock()
         self._gpg: process.RunningGpg | None = None
         self._seen: tuple[object, ...] = ()
@@ -72,6 +74,8 @@ class Worker:
 
     def open(self, message: bytes, expected: Expectation) -> Opened | Rejected:
         """Open one binary OpenPGP message of at most 1 MiB as ``expected``, within the time limit or not at all.
+
+        A signature dated more than 5 minutes ahead of ``clock`` (Unix seconds) is rejected.
 
         A worker that was closed meanwhile (evicted by another thread) answers by a process of its own for the message.
         """
@@ -111,7 +115,7 @@ class Worker:
             _write_new(given, message)
             gpg.names.write(f"{given.name}\n".encode())
             gpg.names.flush()
-            verdict = judge(self._answer(gpg, given.name), expected)
+            verdict = _timely(judge(self._answer(gpg, given.name), expected), self._clock())
             if isinstance(verdict, Rejected):
                 return verdict
             content = _read_result(result)
@@ -245,7 +249,7 @@ def open_once(
         )
     except EngineError as error:
         return Rejected("engine", str(error))
-    verdict = judge(outcome.status, expected)
+    verdict = _timely(judge(outcome.status, expected), time.time() if faked_time is None else faked_time)
     return Opened(outcome.output, verdict) if isinstance(verdict, Accepted) else verdict
 
 
@@ -270,6 +274,13 @@ def _unfit(message: bytes, expected: Expectation) -> Rejected | None:
     except PacketError as error:
         return Rejected(error.rule, str(error))
     return None
+
+
+def _timely(verdict: Accepted | Rejected, now: float) -> Accepted | Rejected:
+    """gpg calls a signature from the future good (tried with 2.2.40), so that a clock set ahead could outlive a key."""
+    if isinstance(verdict, Accepted) and verdict.created > now + CLOCKS_APART_SECONDS:
+        return Rejected("signature-not-early", "The signature is dated in the future; set the signer's clock right.")
+    return verdict
 
 
 def _private_folder() -> Path:
