@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from bank import schema
 from bank.decide import Account, Earlier, Post, Reject, Repeat, Reused, decide
@@ -32,9 +32,9 @@ class Submission:
     since: int | None
 
     @property
-    def identity(self) -> tuple[str, str]:
+    def identity(self) -> str:
         """Debtor and transfer identifier: what is decided once, for ever."""
-        return self.order.debtor, self.order.transfer_identifier
+        return identity(self.order.debtor, self.order.transfer_identifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ class Decided:
     leaf: int
     entry: bytes
     duplicate: bool
+
+
+def identity(debtor: str, transfer_identifier: str) -> str:
+    """The one value that stands for both; the identifier has no slash, so it is unambiguous."""
+    return f"{debtor}/{transfer_identifier}"
 
 
 def reused(field: str | None) -> Refused:
@@ -84,30 +89,31 @@ class Batch:
         self._random = random
         self._accounts: dict[str, Account] = {}
         self._changed: set[str] = set()
-        self._earlier: dict[tuple[str, str], Earlier] = {}
+        self._earlier: dict[str, Earlier] = {}
         self._entries: list[dict[str, object]] = []
         self._bookings: list[dict[str, object]] = []
 
     def load(self, submissions: Iterable[Submission]) -> None:
         """Loads, and where the engine can locks, the accounts in order of their number; then earlier decisions."""
-        orders = [submission.order for submission in submissions]
-        numbers = sorted({order.debtor for order in orders} | {order.creditor for order in orders})
+        numbers, identities = set(), []
+        for submission in submissions:
+            numbers |= {submission.order.debtor, submission.order.creditor}
+            identities.append(submission.identity)
         account = schema.account.c
         for row in self._connection.execute(
             select(account.number, account.kind, account.status, account.balance_minor)
-            .where(account.number.in_(numbers))
+            .where(account.number.in_(sorted(numbers)))
             .order_by(account.number)
             .with_for_update()
         ):
             self._accounts[row[0]] = Account(*row)
         entry = schema.entry.c
-        identities = list({(order.debtor, order.transfer_identifier) for order in orders})
-        for debtor, identifier, leaf, data, digest, content in self._connection.execute(
-            select(
-                entry.debtor, entry.transfer_identifier, entry.leaf, entry.entry, entry.order_digest, entry.content
-            ).where(tuple_(entry.debtor, entry.transfer_identifier).in_(identities))
+        for known, leaf, data, digest, content in self._connection.execute(
+            select(entry.identity, entry.leaf, entry.entry, entry.order_digest, entry.content).where(
+                entry.identity.in_(identities)
+            )
         ):
-            self._earlier[debtor, identifier] = Earlier(leaf, data, digest, decode_order(content))
+            self._earlier[known] = Earlier(leaf, data, digest, decode_order(content))
 
     def decide(self, submission: Submission) -> Decided | Refused:
         """Decides one order on the balances that the orders before it have left."""
@@ -157,8 +163,7 @@ class Batch:
                 "hashes": self.growth.append(data),
                 "booked_at": self.booked_at,
                 "booking_count": self._booking_count,
-                "debtor": order.debtor,
-                "transfer_identifier": order.transfer_identifier,
+                "identity": submission.identity,
                 "order_digest": digest,
                 "stage": submission.stage,
                 "key_digest": submission.key_digest,

@@ -10,7 +10,7 @@ from typing import Final, Self, get_args
 from sqlalchemy import Connection, select
 
 from bank import schema
-from bank.batch import Batch, Decided, Refused, Submission, reused
+from bank.batch import Batch, Decided, Refused, Submission, identity, reused
 from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Stopping
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
 from bank.log import Growth, Log
@@ -109,7 +109,7 @@ class Posting:
         with self._ledger.reading() as connection:
             row = connection.execute(
                 select(column.leaf, column.entry, column.order_digest).where(
-                    column.debtor == debtor, column.transfer_identifier == identifier
+                    column.identity == identity(debtor, identifier)
                 )
             ).one_or_none()
         if row is None:

@@ -96,20 +96,20 @@ entry = Table(
     Column("hashes", LargeBinary, nullable=False),
     Column("booked_at", BigInteger, nullable=False),
     Column("booking_count", BigInteger, nullable=False),
-    Column("debtor", String(34), nullable=False),
-    Column("transfer_identifier", String(35), nullable=False),
+    Column("identity", String(70), nullable=False),
     Column("order_digest", String(64), nullable=False),
     Column("stage", String(16), nullable=False),
     Column("key_digest", String(64), ForeignKey("key.digest")),
     Column("entry", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("message", LargeBinary),
-    UniqueConstraint("debtor", "transfer_identifier"),
+    UniqueConstraint("identity"),
     CheckConstraint("leaf >= 0", name="leaf_counts"),
 )
 """One final decision: ``entry`` are the canonical bytes that the log hashes, ``content`` the order's, ``message`` the
 order as sent. ``hashes`` are those of every full subtree that this leaf completes, from the leaf upwards (log.py).
-``booking_count`` is how many orders were booked up to and including this one."""
+``identity`` is debtor, "/" and transfer identifier in one, because a batch looks up hundreds at once, and SQLite scans
+the table for a list of pairs. ``booking_count`` is how many orders were booked up to and including this one."""
 
 booking = Table(
     "booking",

@@ -117,8 +117,14 @@ class Ledger:
         self.close()
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A read transaction: everything read in it is of one moment. LedgerError if the ledger cannot be read."""
+    def reading(self, within: Connection | None = None) -> Iterator[Connection]:
+        """A read transaction: everything read in it is of one moment. LedgerError if the ledger cannot be read.
+
+        ``within``: a transaction that is open already, and whose moment counts.
+        """
+        if within is not None:
+            yield within
+            return
         with _translated(self.path), self._readers.connect() as connection, connection.begin():
             yield connection
 

@@ -13,6 +13,8 @@ from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS
 ACCOUNT_NUMBER = re.compile("[0-9]{1,16}", re.ASCII)
 """A customer number; it is a string, so leading zeros survive."""
 
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z", re.ASCII)
+
 Fingerprint = Annotated[str, Meta(pattern="^[0-9A-F]{40}$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Identifier = Annotated[str, Meta(pattern=f"^[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}$")]
@@ -64,7 +66,8 @@ def require_order(order: TransferOrder) -> None:
 def parse_time(text: str, field: str) -> datetime:
     """A UTC time of RFC 3339 with second precision and the letter Z."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        # Twenty times as fast as strptime, but it knows other forms of ISO 8601 too, which are refused here.
+        return datetime.fromisoformat(text if _TIME.fullmatch(text) else "")
     except ValueError:
         raise MalformedContent(f"The field {field} is not a time such as 2026-01-31T09:30:00Z.", field) from None
 

@@ -59,9 +59,7 @@ def _customers() -> None:
     op.create_table(
         "key",
         sa.Column("digest", sa.String(64)),
-        sa.Column(
-            "customer", sa.String(16), sa.ForeignKey("customer.number", name="key_customer_fkey"), nullable=False
-        ),
+        sa.Column("customer", sa.String(16), nullable=False),
         sa.Column("fingerprint", sa.String(40), nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
         sa.Column("certified", sa.Boolean, nullable=False),
@@ -78,8 +76,7 @@ def _log() -> None:
         sa.Column("hashes", sa.LargeBinary, nullable=False),
         sa.Column("booked_at", sa.BigInteger, nullable=False),
         sa.Column("booking_count", sa.BigInteger, nullable=False),
-        sa.Column("debtor", sa.String(34), nullable=False),
-        sa.Column("transfer_identifier", sa.String(35), nullable=False),
+        sa.Column("identity", sa.String(70), nullable=False),
         sa.Column("order_digest", sa.String(64), nullable=False),
         sa.Column("stage", sa.String(16), nullable=False),
         sa.Column("key_digest", sa.String(64), sa.ForeignKey("key.digest", name="entry_key_digest_fkey")),
@@ -87,7 +84,7 @@ def _log() -> None:
         sa.Column("content", sa.LargeBinary, nullable=False),
         sa.Column("message", sa.LargeBinary),
         sa.PrimaryKeyConstraint("leaf", name="entry_pkey"),
-        sa.UniqueConstraint("debtor", "transfer_identifier", name="entry_debtor_transfer_identifier_key"),
+        sa.UniqueConstraint("identity", name="entry_identity_key"),
         sa.CheckConstraint("leaf >= 0", name=op.f("entry_leaf_counts")),
     )
     op.create_table(

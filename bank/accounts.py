@@ -1,0 +1,178 @@
+"""Accounts are opened, blocked, closed and read here; money moves by orders through the posting, never here."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sqlalchemy import Connection, insert, select, update
+
+from bank import schema
+from bank.batch import Submission
+from bank.errors import RecordError
+from bank.storage import Ledger
+from protocol.canonical import require_printable
+from protocol.errors import MalformedContent
+from protocol.messages import StatementLine
+from protocol.money import format_amount
+from protocol.orders import ACCOUNT_NUMBER, TransferOrder, decode_order, encode_order
+from protocol.receipts import LogEntry, decode_entry
+from protocol.stages import OPERATOR
+
+NAME_CHARACTERS: Final = 70
+"""An account's name, ISO 20022 Max70Text."""
+
+Status = Literal["open", "blocked", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """An account as it is kept; ``opened_at`` in unix seconds."""
+
+    number: str
+    name: str
+    kind: str
+    status: str
+    balance_minor: int
+    opened_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A decision as the operator lists it: its place in the log, its entry, and the order's description."""
+
+    leaf: int
+    entry: LogEntry
+    description: str
+
+
+def open_account(ledger: Ledger, number: str, name: str, opened_at: int, *, within: Connection | None = None) -> None:
+    """A new account of a customer, with balance zero; RecordError if number or name will not do or is taken."""
+    if not ACCOUNT_NUMBER.fullmatch(number):
+        raise RecordError(f"The customer number {number[:40]!r} is malformed; it is 1 to 16 digits.")
+    try:
+        require_printable(name, "name")
+    except MalformedContent as error:
+        raise RecordError(str(error)) from None
+    if not name.strip() or len(name) > NAME_CHARACTERS:
+        raise RecordError(f"The name must have 1 to {NAME_CHARACTERS} characters; shorten it.")
+    with ledger.writing(within) as connection:
+        if connection.execute(select(schema.account).where(schema.account.c.number == number)).first():
+            raise RecordError(f"There is an account {number} already; choose another number.")
+        connection.execute(
+            insert(schema.account),
+            {
+                "number": number,
+                "name": name,
+                "kind": "customer",
+                "status": "open",
+                "balance_minor": 0,
+                "opened_at": opened_at,
+            },
+        )
+
+
+def set_status(ledger: Ledger, number: str, status: Status) -> None:
+    """Opens, blocks or closes an account; RecordError for the bank's own, an unknown one, or money left in it."""
+    with ledger.writing() as connection:
+        found = get(ledger, number, within=connection)
+        if found.kind == "bank":
+            raise RecordError("The bank's own account stays open.")
+        if status == "closed" and found.balance_minor:
+            balance = format_amount(found.balance_minor, ledger.currency)
+            raise RecordError(
+                f"The account {number} still holds {balance} {ledger.currency}; pay it out, then close it."
+            )
+        connection.execute(update(schema.account).where(schema.account.c.number == number).values(status=status))
+
+
+def get(ledger: Ledger, number: str, *, within: Connection | None = None) -> AccountRecord:
+    """The account with this number; RecordError if there is none."""
+    with ledger.reading(within) as connection:
+        row = connection.execute(select(schema.account).where(schema.account.c.number == number)).one_or_none()
+    if row is None:
+        raise RecordError(f"There is no account {number[:40]!r}; `bank accounts` lists them.")
+    return AccountRecord(*row)
+
+
+def every(ledger: Ledger) -> tuple[AccountRecord, ...]:
+    """All accounts by number, the bank's own first; their balances are of one moment and add up to zero."""
+    with ledger.reading() as connection:
+        rows = connection.execute(select(schema.account).order_by(schema.account.c.number))
+        return tuple(AccountRecord(*row) for row in rows)
+
+
+def statement(
+    ledger: Ledger, number: str, after: int, lines: int, *, within: Connection | None = None
+) -> tuple[StatementLine, ...]:
+    """Up to ``lines`` bookings of an account after booking number ``after``, oldest first. Reading consumes nothing."""
+    booking, entry = schema.booking.c, schema.entry.c
+    with ledger.reading(within) as connection:
+        rows = connection.execute(
+            select(booking.number, booking.amount_minor, booking.balance_after_minor, entry.entry, entry.content)
+            .join_from(schema.booking, schema.entry, booking.leaf == entry.leaf)
+            .where(booking.account == number, booking.number > after)
+            .order_by(booking.number)
+            .limit(lines)
+        ).all()
+    return tuple(_line(number, ledger.currency, *row) for row in rows)
+
+
+def transfers(ledger: Ledger, *, account: str | None = None, after: int = -1, lines: int = 100) -> tuple[Transfer, ...]:
+    """Decisions after leaf ``after``, oldest first; of one account only those that were booked on it."""
+    entry = schema.entry.c
+    query = select(entry.leaf, entry.entry, entry.content).where(entry.leaf > after).order_by(entry.leaf).limit(lines)
+    if account is not None:
+        query = query.join(schema.booking, schema.booking.c.leaf == entry.leaf).where(
+            schema.booking.c.account == account
+        )
+    with ledger.reading() as connection:
+        rows = connection.execute(query).all()
+    return tuple(Transfer(leaf, decode_entry(data), decode_order(content).description) for leaf, data, content in rows)
+
+
+def deposit(ledger: Ledger, number: str, amount: str, description: str, *, identifier: str, created: str) -> Submission:
+    """The operator's order that pays cash in: from the bank's own account to a customer's."""
+    return _operator(ledger, schema.BANK_ACCOUNT, number, amount, description, identifier, created)
+
+
+def withdrawal(
+    ledger: Ledger, number: str, amount: str, description: str, *, identifier: str, created: str
+) -> Submission:
+    """The operator's order that pays cash out: from a customer's account to the bank's own."""
+    return _operator(ledger, number, schema.BANK_ACCOUNT, amount, description, identifier, created)
+
+
+def _operator(
+    ledger: Ledger, debtor: str, creditor: str, amount: str, description: str, identifier: str, created: str
+) -> Submission:
+    order = TransferOrder(
+        amount=amount,
+        bank=ledger.bank,
+        certificate=None,
+        created=created,
+        creditor=creditor,
+        currency=ledger.currency,
+        debtor=debtor,
+        description=description,
+        transfer_identifier=identifier,
+    )
+    content = encode_order(order)
+    decode_order(content)  # what an operator typed is held to the same rules as what a customer sends
+    return Submission(order, content, message=None, stage=OPERATOR, key_digest=None, since=None)
+
+
+def _line(
+    number: str, currency: str, booking: int, amount_minor: int, balance_minor: int, data: bytes, content: bytes
+) -> StatementLine:
+    entry = decode_entry(data)
+    is_debtor = entry.debtor == number
+    return StatementLine(
+        amount=format_amount(amount_minor, currency),
+        balance=format_amount(balance_minor, currency),
+        booked=entry.booked,
+        booking=booking,
+        counterparty=entry.creditor if is_debtor else entry.debtor,
+        description=decode_order(content).description,
+        reference=entry.reference or "",
+        # Only the debtor of an order of his own knows its identifier; no one sees another's.
+        transfer_identifier=entry.transfer_identifier if is_debtor and entry.stage != OPERATOR else None,
+    )

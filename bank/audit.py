@@ -1,0 +1,376 @@
+"""Everything that the ledger says is computed again from what was ordered and signed; the first bad row is named.
+
+A finding is a value. The audit reads one snapshot and writes nothing, so it may run beside the server.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from bank import schema
+from bank.batch import identity
+from bank.heads import HeadVerifier, head_file
+from bank.log import HASH_BYTES
+from bank.storage import Ledger
+from protocol import canonical, merkle
+from protocol.codes import Status
+from protocol.errors import MalformedContent
+from protocol.money import AmountError, parse_amount
+from protocol.orders import decode_order, format_time
+from protocol.receipts import LogEntry, TreeHead, decode_entry
+
+FINDINGS: Final = 100
+"""After so many findings the audit ends: what follows a bad row is usually bad because of it."""
+
+PROGRESS_ENTRIES: Final = 1000
+"""How often the progress is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: the row, such as ``entry 17``, and a sentence that says what about it."""
+
+    row: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order as the audit hands it out to be verified again; ``key`` are the bytes it was accepted under, if any."""
+
+    leaf: int
+    entry: LogEntry
+    content: bytes
+    message: bytes | None
+    stage: str
+    key_fingerprint: str | None
+    key: bytes | None
+
+
+OrderVerifier = Callable[[OrderRow], str | None]
+"""None if the order's message is what its debtor signed, else a sentence."""
+
+
+@dataclass
+class _Walk:
+    """What has been computed from the entries so far."""
+
+    size: int = 0
+    booked_at: int = 0
+    booking_count: int = 0
+    balances: dict[str, int] = field(default_factory=dict)
+    peaks: list[bytes] = field(default_factory=list)
+    """Hashes of the full subtrees at the right edge, the largest first: enough to go on, and for the root."""
+
+    def append(self, leaf: bytes) -> bytes:
+        """The hashes of all full subtrees that the leaf completes, from the leaf upwards."""
+        completed, position = [leaf], self.size
+        while position & 1:
+            completed.append(merkle.node_hash(self.peaks.pop(), completed[-1]))
+            position >>= 1
+        self.peaks.append(completed[-1])
+        self.size += 1
+        return b"".join(completed)
+
+    def root(self) -> bytes:
+        """Root of the tree so far."""
+        if not self.peaks:
+            return merkle.EMPTY_ROOT
+        root = self.peaks[-1]
+        for peak in reversed(self.peaks[:-1]):
+            root = merkle.node_hash(peak, root)
+        return root
+
+
+class _Enough(Exception):
+    """There are so many findings that more would not help."""
+
+
+def audit(
+    ledger: Ledger,
+    *,
+    verify_order: OrderVerifier,
+    verify_head: HeadVerifier,
+    since: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Finding, ...]:
+    """All that is wrong from leaf ``since`` on, in order; empty if nothing is.
+
+    With ``since``, hashes and balances of the entries before it are believed. ``progress`` gets done and total.
+    """
+    outside = _outside(ledger)
+    with ledger.reading() as connection:
+        return _Audit(ledger, connection, verify_order, verify_head, progress).run(since, outside)
+
+
+class _Audit:
+    def __init__(
+        self,
+        ledger: Ledger,
+        connection: Connection,
+        verify_order: OrderVerifier,
+        verify_head: HeadVerifier,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._verify_order = verify_order
+        self._verify_head = verify_head
+        self._progress = progress
+        self._findings: list[Finding] = []
+        self._identities: set[str] = set()
+        self._heads: dict[int, list[tuple[str, bytes]]] = {}
+        self._signed_size = -1
+
+    def run(self, since: int, outside: bytes | None) -> tuple[Finding, ...]:
+        try:
+            self._read_heads(since, outside)
+            walk = self._begin(since)
+            self._walk(walk, since)
+            self._end(walk, since)
+        except _Enough:
+            pass
+        return tuple(self._findings)
+
+    def _find(self, row: str, sentence: str) -> None:
+        self._findings.append(Finding(row, sentence))
+        if len(self._findings) >= FINDINGS:
+            raise _Enough
+
+    # Heads
+
+    def _read_heads(self, since: int, outside: bytes | None) -> None:
+        """Collects what each signed head says about the root at its size; signatures are verified here."""
+        heads = self._connection.execute(
+            select(schema.head).where(schema.head.c.size >= since).order_by(schema.head.c.size)
+        ).all()
+        for size, content, message in heads:
+            row = f"head {size}"
+            if self._verify_head(message) != content:
+                self._find(row, "Its message is not this content under the bank's signature.")
+            self._read_head(row, content, size)
+        if outside is not None:
+            row = f"file {head_file(self._ledger).name}"
+            verified = self._verify_head(outside)
+            if verified is None:
+                self._find(row, "It does not bear the bank's signature.")
+            else:
+                self._read_head(row, verified, None)
+        elif any(size for size, *_ in heads):
+            self._find(f"file {head_file(self._ledger).name}", "The newest head outside the database is missing.")
+
+    def _read_head(self, row: str, content: bytes, size: int | None) -> None:
+        try:
+            head = canonical.decode_signed(TreeHead, content)
+        except MalformedContent as error:
+            self._find(row, f"It is not a head of a log: {error}")
+            return
+        if (head.bank, head.log) != (self._ledger.bank, self._ledger.log):
+            self._find(row, "It is a head of another log.")
+        elif size is not None and head.size != size:
+            self._find(row, f"It stands under the size {size}, but was signed for {head.size} entries.")
+        else:
+            self._heads.setdefault(head.size, []).append((row, bytes.fromhex(head.root)))
+            self._signed_size = max(self._signed_size, head.size)
+
+    def _compare_root(self, walk: _Walk) -> None:
+        for row, root in self._heads.pop(walk.size, ()):
+            if root != walk.root():
+                self._find(row, f"The first {walk.size} entries are not those that the bank signed.")
+
+    # Entries
+
+    def _begin(self, since: int) -> _Walk:
+        walk = _Walk()
+        if since == 0:
+            return walk
+        entry = schema.entry.c
+        before = self._connection.execute(
+            select(entry.booked_at, entry.booking_count).where(entry.leaf == since - 1)
+        ).one_or_none()
+        if before is None:
+            self._find(f"entry {since - 1}", "It is missing.")
+            raise _Enough
+        walk.size, walk.booked_at, walk.booking_count = since, before[0], before[1]
+        position = 0
+        for level in reversed(range(since.bit_length())):
+            if since >> level & 1:
+                position += 1 << level
+                hashes = (
+                    self._connection.execute(select(entry.hashes).where(entry.leaf == position - 1)).scalar() or b""
+                )
+                walk.peaks.append(hashes[level * HASH_BYTES : (level + 1) * HASH_BYTES])
+        booking = schema.booking.c
+        latest = (
+            select(booking.account, func.max(booking.number).label("number"))
+            .where(booking.leaf < since)
+            .group_by(booking.account)
+            .subquery()
+        )
+        rows = self._connection.execute(
+            select(booking.account, booking.balance_after_minor).join(
+                latest, (booking.account == latest.c.account) & (booking.number == latest.c.number)
+            )
+        )
+        walk.balances = {account: balance for account, balance in rows}
+        return walk
+
+    def _walk(self, walk: _Walk, since: int) -> None:
+        entry, key = schema.entry, schema.key
+        total = self._connection.execute(select(func.count()).select_from(entry)).scalar_one()
+        legs = _Legs(self._connection, since)
+        self._compare_root(walk)
+        for row in self._connection.execute(
+            select(entry, key.c.fingerprint, key.c.data)
+            .join_from(entry, key, entry.c.key_digest == key.c.digest, isouter=True)
+            .where(entry.c.leaf >= since)
+            .order_by(entry.c.leaf)
+        ):
+            if row.leaf != walk.size:
+                self._find(f"entry {walk.size}", f"It is missing; the next one is entry {row.leaf}.")
+                raise _Enough  # every hash and balance after a gap differs
+            self._entry(walk, row, legs.of(row.leaf))
+            self._compare_root(walk)
+            if walk.size % PROGRESS_ENTRIES == 0:
+                self._progress(walk.size, total)
+        self._progress(walk.size, total)
+        for leg in legs.rest():
+            self._find(f"booking {leg.number} of account {leg.account}", f"There is no entry {leg.leaf} for it.")
+
+    def _entry(self, walk: _Walk, row: "Row[*tuple[object, ...]]", legs: list["_Leg"]) -> None:
+        name = f"entry {row.leaf}"
+        hashes = walk.append(merkle.leaf_hash(row.entry))
+        if hashes != row.hashes:
+            self._find(name, "Its hashes are not those of its content: the row was changed.")
+        try:
+            entry, order = decode_entry(row.entry), decode_order(row.content)
+        except MalformedContent as error:
+            self._find(name, f"It cannot be read: {error}")
+            return
+        for wrong, sentence in (
+            (canonical.digest(row.content) != entry.order, "Its order is not the one that was decided."),
+            (row.order_digest != entry.order, "Its digest of the order is not the entry's."),
+            (row.stage != entry.stage, f"It stands under the stage {row.stage}, but was decided in {entry.stage}."),
+            (
+                row.identity != identity(entry.debtor, entry.transfer_identifier),
+                "It stands under another's identifier.",
+            ),
+            (
+                (order.debtor, order.transfer_identifier, order.creditor, order.currency, order.bank)
+                != (entry.debtor, entry.transfer_identifier, entry.creditor, entry.currency, self._ledger.bank),
+                "Its order names other parties, another bank or another currency.",
+            ),
+            (format_time(row.booked_at) != entry.booked, "Its booking time is not the entry's."),
+            (row.booked_at < walk.booked_at, "It was booked before the entry before it."),
+            (row.identity in self._identities, "Its transfer identifier was used before."),
+        ):
+            if wrong:
+                self._find(name, sentence)
+        self._identities.add(row.identity)
+        walk.booked_at = row.booked_at
+        refusal = self._verify_order(
+            OrderRow(row.leaf, entry, row.content, row.message, row.stage, row.fingerprint, row.data)
+        )
+        if refusal is not None:
+            self._find(name, refusal)
+        self._legs(walk, name, entry, order.amount, row.booking_count, legs)
+
+    # Bookings
+
+    def _legs(
+        self, walk: _Walk, name: str, entry: LogEntry, ordered: str, booking_count: int, legs: list["_Leg"]
+    ) -> None:
+        expected: list[_Leg] = []
+        if entry.status is Status.SETTLED:
+            try:
+                amount = parse_amount(entry.amount, self._ledger.currency)
+                if parse_amount(ordered, self._ledger.currency) != amount:
+                    self._find(name, "Its amount is not the one that was ordered.")
+            except AmountError as error:
+                self._find(name, f"Its amount cannot be booked: {error}")
+                return
+            walk.booking_count += 1
+            for number, minor in ((entry.debtor, -amount), (entry.creditor, amount)):
+                balance = walk.balances.get(number, 0) + minor
+                walk.balances[number] = balance
+                expected.append(_Leg(walk.booking_count, number, minor, balance, walk.size - 1))
+                if balance < 0 and number != schema.BANK_ACCOUNT:
+                    self._find(name, f"With it the account {number} falls below zero.")
+        if entry.reference != (str(walk.booking_count) if expected else None) or booking_count != walk.booking_count:
+            self._find(name, "Its booking number does not follow the one before it.")
+        for leg in expected:
+            if leg not in legs:
+                self._find(f"booking {leg.number} of account {leg.account}", f"It is missing or differs from {name}.")
+        for leg in legs:
+            if leg not in expected:
+                self._find(f"booking {leg.number} of account {leg.account}", f"It does not follow from {name}.")
+
+    def _end(self, walk: _Walk, since: int) -> None:
+        for size, heads in sorted(self._heads.items()):
+            for row, _ in heads:
+                self._find(row, f"The bank signed {size} entries, but there are {walk.size}: the last ones are lost.")
+        if walk.size > max(self._signed_size, since):
+            self._find(
+                f"entry {max(self._signed_size, since)}",
+                "No signed head covers it and what follows. If the server was stopped hard a moment ago, start it: it "
+                "signs them. Else they were added by another hand.",
+            )
+        rows = self._connection.execute(select(schema.account.c.number, schema.account.c.balance_minor)).all()
+        kept = {number: balance for number, balance in rows}
+        for number in sorted(kept.keys() | walk.balances.keys()):
+            computed = walk.balances.get(number, 0)
+            if number not in kept:
+                self._find(f"account {number}", "It has bookings, but it is missing.")
+            elif kept[number] != computed:
+                self._find(
+                    f"account {number}",
+                    f"Its balance is {kept[number]} minor units; its bookings add up to {computed}.",
+                )
+        if sum(kept.values()):
+            self._find("accounts", f"All balances add up to {sum(kept.values())} minor units instead of zero.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    number: int
+    account: str
+    amount_minor: int
+    balance_minor: int
+    leaf: int
+
+
+class _Legs:
+    """The bookings in order of their entries, read beside them."""
+
+    def __init__(self, connection: Connection, since: int) -> None:
+        booking = schema.booking.c
+        rows = connection.execute(
+            select(booking.number, booking.account, booking.amount_minor, booking.balance_after_minor, booking.leaf)
+            .where(booking.leaf >= since)
+            .order_by(booking.leaf, booking.amount_minor)
+        )
+        self._rows: Iterator[_Leg] = (_Leg(*row) for row in rows)
+        self._next = next(self._rows, None)
+
+    def of(self, leaf: int) -> list[_Leg]:
+        """The legs of one entry; entries are asked for in order."""
+        found = []
+        while self._next is not None and self._next.leaf <= leaf:
+            found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
+
+    def rest(self) -> Iterator[_Leg]:
+        """Legs after the last entry."""
+        while self._next is not None:
+            yield self._next
+            self._next = next(self._rows, None)
+
+
+def _outside(ledger: Ledger) -> bytes | None:
+    try:
+        return head_file(ledger).read_bytes()
+    except FileNotFoundError:
+        return None
