@@ -1,0 +1,127 @@
+"""The authority is its folder: configuration, key, decisions, and the desk's database, which it does not believe."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ca.config import Configuration, read_configuration, write_configuration
+from ca.documents import BANK
+from ca.errors import ConfigurationError, RequestError
+from ca.messages import State
+from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
+from ca.store import AuthorityStore, DeskStore, Filed
+from keyring import keys
+from keyring.home import Home
+from protocol.secret import Secret
+from protocol.transport import Address
+
+KEYS_FOLDER = "gnupg"
+DESK_FILE, DECISIONS_FILE = "desk.sqlite", "ca.sqlite"
+SHORTEST_PREFIX = 4
+
+
+@dataclass(frozen=True)
+class Authority:
+    """An authority that is ready: it has a key, and both databases are open."""
+
+    path: Path
+    configuration: Configuration
+    desk: DeskStore
+    decisions: AuthorityStore
+
+    @classmethod
+    def create(cls, path: Path, *, name: str, address: str, passphrase: Secret) -> "Authority":
+        """Make the key and the folder around it; a failure leaves nothing behind. Raises ConfigurationError."""
+        Address.parse(address)
+        user_id = keys.user_id(name, "CA")
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise ConfigurationError(f"The folder {path} is not empty; name a new one with --home.")
+        except OSError as error:
+            raise ConfigurationError(f"The folder {path} cannot be made: {error.strerror}.") from None
+        try:
+            home = Home.create(path / KEYS_FOLDER, own_keys=True)
+            try:
+                fingerprint = keys.new_ca_key(home, user_id, passphrase)
+                key = keys.export_minimal(home, fingerprint)
+            finally:
+                home.stop()  # or the agent would remember the passphrase
+            authority = cls(
+                path,
+                Configuration(name, fingerprint, address),
+                DeskStore.create(path / DESK_FILE),
+                AuthorityStore.create(path / DECISIONS_FILE),
+            )
+            authority.desk.put_authority(key)
+            write_configuration(path, authority.configuration)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return authority
+
+    @classmethod
+    def open(cls, path: Path) -> "Authority":
+        """The authority in ``path``. Raises ConfigurationError or StoreError."""
+        configuration = read_configuration(path)
+        desk = DeskStore.open(path / DESK_FILE)
+        try:
+            return cls(path, configuration, desk, AuthorityStore.open(path / DECISIONS_FILE))
+        except BaseException:
+            desk.close()
+            raise
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.desk.close()
+        self.decisions.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def home(self) -> Home:
+        """The GnuPG home with the authority's private key."""
+        return Home.open(self.path / KEYS_FOLDER)
+
+    def bank_keys(self, now: int) -> tuple[bytes, ...]:
+        """The keys that this authority has certified for the role bank and whose certificates have not expired."""
+        return tuple(each.key for each in self.decisions.certificates() if each.role == BANK and each.expires > now)
+
+    def request(self, identifier: str) -> Request:
+        """The verified request whose identifier is, or begins with, ``identifier``. Raises RequestError."""
+        prefix = identifier.strip().lower()
+        if len(prefix) < SHORTEST_PREFIX or not set(prefix) <= set("0123456789abcdef"):
+            raise RequestError(
+                f"{identifier[:40]!a} is not the identifier of a request; give {SHORTEST_PREFIX} to"
+                f" {IDENTIFIER_DIGITS} of its hexadecimal digits, as `ca requests` shows them."
+            )
+        found = self.desk.requests_like(prefix)
+        if not found:
+            raise RequestError(f"There is no request {prefix} at the desk; `ca requests` lists what is there.")
+        if len(found) > 1:
+            raise RequestError(f"{len(found)} requests begin with {prefix}; give more digits.")
+        return self._believed(found[0])
+
+    def state(self, digest: str) -> State:
+        """How far the request with this digest has come, by the authority's own records."""
+        if self.decisions.certificate(digest):
+            return State.ISSUED
+        if self.decisions.confirmation(digest):
+            return State.CONFIRMED
+        return State.WAITING if self.decisions.tries_left(digest) else State.LOCKED
+
+    def _believed(self, filed: Filed) -> Request:
+        """The request as its own signature tells it: the desk's word for what it is counts for nothing."""
+        if claimed_request(filed.message).digest != filed.digest:
+            raise RequestError(
+                f"The request {filed.digest[:IDENTIFIER_DIGITS]} was altered at the desk after it had come in; nothing"
+                " is certified on it. Look who has access to the desk, and have the applicant make a new request."
+            )
+        return open_request(filed.message)

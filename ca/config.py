@@ -1,0 +1,98 @@
+"""ca.toml says who the authority is, where its desk listens and what the desk bears; unknown keys are refused."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ca.documents import DOCUMENT_LIMIT_BYTES
+from ca.errors import ConfigurationError
+from protocol.errors import ProtocolError
+from protocol.orders import Fingerprint
+from protocol.transport import Address
+
+CONFIGURATION_FILE = "ca.toml"
+DEFAULT_ADDRESS = "127.0.0.1:7402"
+
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the desk bears; every one of them may stand under ``[limits]`` in ca.toml.
+
+    ``verifications`` is how many requests gpg looks at at once; the others count what is kept or open.
+    """
+
+    document_bytes: Annotated[int, Meta(ge=4096, le=DOCUMENT_LIMIT_BYTES)] = DOCUMENT_LIMIT_BYTES
+    connections: Count = 64
+    connections_per_address: Count = 16
+    questions_per_connection: Count = 64
+    open_requests: Count = 1_000
+    open_requests_per_address: Count = 50
+    open_request_days: Count = 30
+    notices: Count = 20_000
+    notices_per_customer: Annotated[int, Meta(ge=1, le=32)] = 8
+    verifications: Annotated[int, Meta(ge=1, le=64)] = 2
+    idle_seconds: Count = 30
+    frame_seconds: Count = 10
+
+
+class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
+    """``name`` of the authority, the ``fingerprint`` of its key, the ``address`` of its desk (host:port), limits."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    fingerprint: Fingerprint
+    address: str = DEFAULT_ADDRESS
+    limits: Limits = Limits()
+
+    @property
+    def desk(self) -> Address:
+        """Where the desk listens."""
+        return Address.parse(self.address)
+
+
+def read_configuration(home: Path) -> Configuration:
+    """The configuration of the authority in ``home``. Raises ConfigurationError naming the key and the file."""
+    path = home / CONFIGURATION_FILE
+    try:
+        configuration = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Configuration)
+        Address.parse(configuration.address)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"There is no certificate authority in {home}; make one with `ca init --name NAME`, or name its folder with"
+            " --home."
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{path}: {_sentence(str(error))}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}.") from None
+    except ProtocolError as error:
+        raise ConfigurationError(f"{path}: the key address is wrong: {error}") from None
+    return configuration
+
+
+def write_configuration(home: Path, configuration: Configuration) -> None:
+    """Write ca.toml for a new authority; the limits are left at their defaults and not written."""
+    # A JSON string is a TOML string: printable names and addresses need no other escapes.
+    lines = (
+        "# The certificate authority. Limits of the desk may follow under [limits].\n",
+        *(f"{key} = {json.dumps(getattr(configuration, key))}\n" for key in ("name", "fingerprint", "address")),
+    )
+    (home / CONFIGURATION_FILE).write_text("".join(lines), "utf-8")
+
+
+def _sentence(error: str) -> str:
+    """The validator's error as a sentence that names the key."""
+    place = found[1].removeprefix("$").lstrip(".") if (found := re.search(r" - at `([^`]*)`$", error)) else ""
+    what = re.sub(r" - at `[^`]*`$", "", error)
+    if unknown := re.search(r"unknown field `([^`]*)`", what):
+        return f"the key {f'{place}.' if place else ''}{unknown[1]} is not known; correct or remove it."
+    if missing := re.search(r"missing required field `([^`]*)`", what):
+        return f"the key {missing[1]} is missing; add it."
+    return f"the key {place} is wrong: {what}."

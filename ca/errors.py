@@ -1,0 +1,37 @@
+"""One root for everything that the certificate authority, its desk and those who apply there can get wrong."""
+
+
+class CaError(Exception):
+    """The certificate authority cannot do what was asked; the text says why, and what to do next."""
+
+
+class ConfigurationError(CaError):
+    """ca.toml or the authority's folder is not as it must be; the text names the file and the remedy."""
+
+
+class StoreError(CaError):
+    """A database of the authority cannot be read or written."""
+
+
+class RequestError(CaError):
+    """The certificate request is malformed, altered, or not signed by the key that it is about."""
+
+
+class NoticeError(CaError):
+    """The account notice is malformed, or the certified bank did not sign it."""
+
+
+class CeremonyError(CaError):
+    """The request cannot be confirmed as things stand; no try was used up."""
+
+
+class IssuingError(CaError):
+    """No certificate was issued."""
+
+
+class DeskError(CaError):
+    """The desk did not answer, or refused; nothing that it said was used."""
+
+
+class UnprovenKey(CaError):
+    """The authority does not vouch for what was handed out as it must; nothing of it was used."""

@@ -1,0 +1,99 @@
+"""What can be asked at the desk and what it answers: a fixed set of typed values, one frame each."""
+
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from protocol import canonical
+from protocol.orders import Fingerprint
+
+
+class State(StrEnum):
+    """How far a request has come, as the desk knows it."""
+
+    UNKNOWN = "unknown"
+    WAITING = "waiting"
+    CONFIRMED = "confirmed"
+    LOCKED = "locked"
+    ISSUED = "issued"
+    EXPIRED = "expired"
+
+
+class _Wire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """Fixed fields, and a type that names them."""
+
+
+class SubmitRequest(_Wire, frozen=True, tag="submit-request"):
+    """Hands in a certificate request: an OpenPGP message signed by the key that it is about."""
+
+    request: bytes
+
+
+class SubmitNotice(_Wire, frozen=True, tag="submit-notice"):
+    """Hands in a bank's account notice: an OpenPGP message signed by the bank."""
+
+    notice: bytes
+
+
+class AskCertificate(_Wire, frozen=True, tag="ask-certificate"):
+    """Asks for the certified key with this fingerprint, or how far its request has come."""
+
+    fingerprint: Fingerprint
+
+
+class AskBank(_Wire, frozen=True, tag="ask-bank"):
+    """Asks for the bank's certified key."""
+
+
+class AskAuthority(_Wire, frozen=True, tag="ask-authority"):
+    """Asks for the authority's public key."""
+
+
+DeskRequest = SubmitRequest | SubmitNotice | AskCertificate | AskBank | AskAuthority
+
+
+class RequestState(_Wire, frozen=True, tag="request-state"):
+    """How far a request has come; ``identifier`` is its first 16 hex digits, "" where there is no request."""
+
+    identifier: str
+    state: State
+
+
+class NoticeTaken(_Wire, frozen=True, tag="notice-taken"):
+    """The notice is kept for the authority's operator, who judges it."""
+
+
+class PublicKey(_Wire, frozen=True, tag="public-key"):
+    """A key as asked for, binary; whoever receives it verifies it against a pinned fingerprint."""
+
+    key: bytes
+
+
+class DeskRefusal(_Wire, frozen=True, tag="desk-refusal"):
+    """Nothing was taken or handed out; ``again`` tells whether the same message may succeed later."""
+
+    again: bool
+    sentence: str
+
+
+DeskAnswer = RequestState | NoticeTaken | PublicKey | DeskRefusal
+
+
+def encode(message: Struct) -> bytes:
+    """The bytes of a message, in the same canonical form as signed content."""
+    return canonical.encode(message)
+
+
+def decode_request(data: bytes) -> DeskRequest:
+    """A question to the desk; MalformedContent names the field at fault."""
+    return canonical.decode_union(_REQUEST, data)
+
+
+def decode_answer(data: bytes) -> DeskAnswer:
+    """An answer of the desk; MalformedContent names the field at fault."""
+    return canonical.decode_union(_ANSWER, data)
+
+
+_REQUEST: msgspec.json.Decoder[DeskRequest] = msgspec.json.Decoder(DeskRequest)
+_ANSWER: msgspec.json.Decoder[DeskAnswer] = msgspec.json.Decoder(DeskAnswer)
