@@ -1,0 +1,310 @@
+"""An order is on the disk before its first byte is sent, and called posted only once its receipt is proven.
+
+Whatever is lost in between leaves the order in doubt; then the bank is asked first, and only if it has decided nothing
+are the very same bytes sent again. So an order is posted once, wherever this program was stopped.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from customer import conversing
+from customer.bank_view import BankView, require_about
+from customer.errors import CustomerError, NotProven, NotSent, OutcomeUnknown, RefusedByBank
+from customer.home import CustomerHome
+from customer.store import State, StoredOrder
+from customer.wire import Event
+from keyring.errors import KeyringError
+from keyring.printable import printable
+from protocol import canonical
+from protocol.canonical import require_printable
+from protocol.codes import EXPLANATIONS, Reason, Status
+from protocol.errors import MalformedContent, ProtocolError, RemoteProtocolError
+from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS
+from protocol.messages import Answer, LookUpOrder, NumberedReceipt, Refusal, SubmitOrder, Unknown
+from protocol.money import AmountError, format_amount, parse_amount
+from protocol.orders import ACCOUNT_NUMBER, TransferOrder, encode_order, format_time
+from protocol.receipts import LogEntry, Receipt, decode_entry
+from protocol.stages import Stage
+
+if TYPE_CHECKING:
+    from customer.session import Conversation
+
+IDENTIFIER_BYTES: Final = 16
+IDENTIFIER: Final = re.compile(f"[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}", re.ASCII)
+RESUME: Final = "Find out with `customer resume`; do not send it anew."
+REPEATED_FIELDS: Final = ("creditor", "amount", "currency", "description")
+"""What a second `send` with the same --id must repeat."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A transfer as asked for on the command line; ``identifier`` and ``stage`` only if they were given."""
+
+    creditor: str
+    amount: str
+    description: str
+    currency: str
+    stage: Stage | None = None
+    identifier: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the bank decided: a proven entry of its log, or a refusal that it did not log.
+
+    ``earlier`` tells that the decision had been made before this was asked (AM05).
+    """
+
+    order: StoredOrder
+    entry: LogEntry | None = None
+    receipt: Receipt | None = None
+    refusal: Refusal | None = None
+    earlier: bool = False
+
+    @property
+    def posted(self) -> bool:
+        """Whether the money was moved."""
+        return self.entry is not None and self.entry.status is Status.SETTLED
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why not."""
+        return self.entry.reason if self.entry else self.refusal.reason if self.refusal else None
+
+
+def send(home: CustomerHome, wish: Wish) -> Outcome:
+    """Have a transfer made, or say what became of it if the same was asked for under this identifier before.
+
+    Raises CustomerError before anything is written down if the wish itself is impossible; NotSent or RefusedByBank if
+    the order did not leave; OutcomeUnknown if it may have left and no proof came back.
+    """
+    wish = _checked(wish)
+    earlier = home.store.find(wish.identifier) if wish.identifier else None
+    if earlier is not None:
+        _require_same(earlier, wish)
+        return send_again(home, earlier)
+    stage = wish.stage or home.config.customer.stage
+    conversing.require_stage(home, stage)
+    order = _made(home, wish, stage)
+    home.store.put(order)
+    return _deliver(home, order, fresh=True)
+
+
+def send_again(home: CustomerHome, order: StoredOrder) -> Outcome:
+    """Settle an order of the outbox: ask first, then send the bytes of that time. Errors as for :func:`send`."""
+    return _deliver(home, order, fresh=False)
+
+
+def outcome_of(order: StoredOrder) -> Outcome | None:
+    """What is proven about an order already, without asking anybody."""
+    if order.receipt is not None:
+        return Outcome(order, decode_entry(order.receipt.entry), order.receipt, earlier=True)
+    if order.refusal is not None and order.state is State.REFUSED:
+        return Outcome(order, refusal=order.refusal, earlier=True)
+    return None
+
+
+def _checked(wish: Wish) -> Wish:
+    """The wish with its amount in the one usual spelling; CustomerError names what cannot be."""
+    if not ACCOUNT_NUMBER.fullmatch(wish.creditor):
+        raise CustomerError("The recipient (--to) is not a customer number, which has 1 to 16 digits.")
+    try:
+        minor = parse_amount(wish.amount, wish.currency)
+    except AmountError as error:
+        option = "--currency" if error.reason is Reason.CURRENCY else "--amount"
+        raise CustomerError(f"{error} Correct {option}.") from None
+    if len(wish.description) > DESCRIPTION_CHARACTERS:
+        raise CustomerError(
+            f"The description has {len(wish.description)} characters; at most {DESCRIPTION_CHARACTERS} are possible."
+        )
+    try:
+        require_printable(wish.description, "description")
+    except MalformedContent as error:
+        raise CustomerError(str(error)) from None
+    if wish.identifier is not None and not IDENTIFIER.fullmatch(wish.identifier):
+        raise CustomerError(
+            f"The identifier (--id) is not 1 to {IDENTIFIER_CHARACTERS} letters A-Z, a-z, digits and hyphens; leave it "
+            "out to get a new one."
+        )
+    return replace(wish, amount=format_amount(minor, wish.currency))
+
+
+def _require_same(earlier: StoredOrder, wish: Wish) -> None:
+    order = earlier.order
+    for field in REPEATED_FIELDS:
+        if getattr(order, field) != getattr(wish, field):
+            raise CustomerError(
+                f"The identifier {earlier.identifier} already belongs to another transfer: the {field} differs. Leave "
+                "out --id for a new transfer, or repeat the first one exactly."
+            )
+    if wish.stage not in (None, earlier.stage):
+        raise CustomerError(
+            f"The transfer {earlier.identifier} was made in the stage {earlier.stage.value}; repeat it without --stage."
+        )
+
+
+def _made(home: CustomerHome, wish: Wish, stage: Stage) -> StoredOrder:
+    """The order with the bytes that will be sent, signed where the stage wants it."""
+    order = TransferOrder(
+        amount=wish.amount,
+        bank=home.config.bank.fingerprint,
+        certificate=canonical.digest(conversing.certified_key(home)) if stage.is_certified else None,
+        created=format_time(home.world.clock()),
+        creditor=wish.creditor,
+        currency=wish.currency,
+        debtor=home.number,
+        description=wish.description,
+        transfer_identifier=wish.identifier or home.world.random(IDENTIFIER_BYTES).hex(),
+    )
+    content = encode_order(order)
+    if stage.orders_are_signed:
+        from keyring.messages import sign
+
+        message = sign(home.keys, home.key, content, home.secrets.passphrase)
+        home.world.watch(Event("The order, signed with the customer's key", message=message, content=content))
+    else:
+        message = content
+        home.world.watch(Event("The order, which nobody signs in this stage", content=content))
+    return StoredOrder(order.transfer_identifier, stage, State.SENDING, content, message)
+
+
+def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool) -> Outcome:
+    """Get the bank's decision on an order of the outbox; ``fresh``: it was written down just now, by us."""
+    # An order of a stage that has become too weak can still be asked about, in the stage that is used now.
+    stage = max(order.stage, home.store.floor(), key=lambda each: each.rank)
+    delivery = _Delivery(home, order, fresh=fresh)
+    try:
+        with conversing.conversation(home, stage) as talk:
+            return delivery.decision(talk)
+    except (ProtocolError, KeyringError, CustomerError) as error:
+        if order.receipt is not None and not isinstance(error, NotProven):
+            return Outcome(order, decode_entry(order.receipt.entry), order.receipt, earlier=True)
+        raise delivery.failure(error) from error
+    except KeyboardInterrupt as interrupt:
+        raise delivery.failure(CustomerError("It was interrupted.")) from interrupt
+    except Exception as fault:  # whatever broke, whether the order has left must be said
+        raise delivery.failure(CustomerError(f"This program has a fault ({type(fault).__name__}).")) from fault
+
+
+class _Delivery:
+    """One try to have one order decided; it knows whether the order may have reached the bank."""
+
+    def __init__(self, home: CustomerHome, order: StoredOrder, *, fresh: bool) -> None:
+        self._home = home
+        self._store = home.store
+        self._order = order
+        self._fresh = fresh
+        self._in_doubt_before = order.state.in_doubt and not fresh
+        self._may_have_left = self._in_doubt_before
+        self._since = home.store.newest_head()
+
+    def decision(self, talk: "Conversation") -> Outcome:
+        """What the bank decides, or has decided, proven and kept."""
+        view = conversing.view_in(self._home, talk)
+        # A message under the password is refused in clear if the password is wrong, which proves nothing; so there
+        # the question goes first, and an order is sent only after a proven answer.
+        if not self._fresh or not talk.stage.has_session:
+            outcome = self._looked_up(self._look_up(talk), view)
+            if outcome is not None:
+                return outcome
+            self._require_sendable(talk.stage)
+        answer = self._submit(talk)
+        if isinstance(answer, NumberedReceipt):
+            return self._accepted(answer.receipt, view)
+        if isinstance(answer, Refusal):
+            return self._refused(answer, talk, view)
+        raise RemoteProtocolError("The bank answered something else than a receipt.")
+
+    def failure(self, error: Exception) -> CustomerError:
+        """The error to raise in place of what went wrong, after the outbox says the same."""
+        if self._may_have_left:
+            self._store.mark(self._order.identifier, State.UNKNOWN)
+            return OutcomeUnknown(f"{_said(error)} Whether the transfer was made is not known from here. {RESUME}")
+        if self._fresh:
+            self._store.mark(self._order.identifier, State.UNSENT)
+        if isinstance(error, RefusedByBank):
+            return error
+        return NotSent(f"{_said(error)} Nothing was sent.")
+
+    def _look_up(self, talk: "Conversation") -> Answer:
+        since = self._since.head.size if self._since else None
+        digest = canonical.digest(self._order.content)
+        (answer,) = talk.ask(
+            LookUpOrder(number=0, order=digest, since=since, transfer_identifier=self._order.identifier)
+        )
+        return answer
+
+    def _looked_up(self, answer: Answer, view: BankView) -> Outcome | None:
+        if isinstance(answer, NumberedReceipt):
+            return self._accepted(answer.receipt, view)
+        if isinstance(answer, Refusal):
+            if answer.reason is Reason.IDENTIFIER_REUSED or not self._in_doubt_before:
+                return self._final_refusal(answer)
+            raise RefusedByBank(answer, proven=True)
+        if not isinstance(answer, Unknown):
+            raise RemoteProtocolError("The bank answered something else than what became of the transfer.")
+        if self._order.receipt is not None:
+            raise NotProven(
+                "The bank says that it does not know this transfer, but its receipt is kept here and proven. Nothing "
+                f"was sent again; keep the receipt and ask the bank (`customer verify {self._order.identifier}`)."
+            )
+        return None
+
+    def _require_sendable(self, stage: Stage) -> None:
+        if stage is self._order.stage:
+            return
+        # The bank has decided nothing, and will take nothing of the weaker stage any more.
+        self._may_have_left = False
+        self._store.mark(self._order.identifier, State.UNSENT)
+        raise CustomerError(
+            f"The bank has not decided this transfer, and it was made in the stage {self._order.stage.value}, which is "
+            "no longer used; send it anew without --id."
+        )
+
+    def _submit(self, talk: "Conversation") -> Answer:
+        self._may_have_left = True
+        if not self._fresh:
+            self._store.mark(self._order.identifier, State.SENDING)
+        since = self._since.head.size if self._since else None
+        request = SubmitOrder(number=0, order=self._order.message, since=since)
+        for wait_seconds in conversing.BUSY_WAITS_SECONDS:
+            (answer,) = talk.ask(request)
+            if not isinstance(answer, Refusal) or answer.reason is not Reason.BUSY:
+                return answer
+            self._home.world.sleep(wait_seconds)
+        (answer,) = talk.ask(request)
+        return answer
+
+    def _accepted(self, receipt: Receipt, view: BankView) -> Outcome:
+        try:
+            entry, kept = view.proven(receipt, self._since)
+            require_about(entry, self._order.content)
+            state = State.POSTED if entry.status is Status.SETTLED else State.REFUSED
+            self._store.settle(self._order.identifier, state, receipt, kept)
+        except NotProven as error:
+            self._store.doubt(self._order.identifier, canonical.encode(receipt), str(error))
+            raise
+        return Outcome(replace(self._order, state=state, receipt=receipt), entry, receipt, earlier=receipt.duplicate)
+
+    def _refused(self, refusal: Refusal, talk: "Conversation", view: BankView) -> Outcome:
+        """An unlogged refusal of these bytes; what was sent before them may have been decided all the same."""
+        if self._in_doubt_before and refusal.reason is not Reason.IDENTIFIER_REUSED:
+            outcome = self._looked_up(self._look_up(talk), view)
+            if outcome is not None:
+                return outcome
+            if EXPLANATIONS[refusal.reason].retry_helps:
+                raise RefusedByBank(refusal, proven=True)
+        return self._final_refusal(refusal)
+
+    def _final_refusal(self, refusal: Refusal) -> Outcome:
+        self._store.refuse(self._order.identifier, refusal)
+        return Outcome(replace(self._order, state=State.REFUSED, refusal=refusal), refusal=refusal)
+
+
+def _said(error: Exception) -> str:
+    """The error as a sentence."""
+    if isinstance(error, RefusedByBank):
+        return f"The bank answered: {printable(error.refusal.sentence)} ({error.refusal.reason.value})."
+    text = str(error)
+    return text if text.endswith((".", "?", ")")) else f"{text}."

@@ -1,0 +1,332 @@
+"""What this customer must not forget is on the disk before the next step begins: orders, receipts, heads, the floor."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from customer.errors import NotProven, StoreError
+from protocol import canonical
+from protocol.messages import Refusal
+from protocol.orders import TransferOrder, decode_order
+from protocol.receipts import Receipt, TreeHead
+from protocol.stages import Stage
+
+FILE_NAME: Final = "customer.sqlite"
+SCHEMA_VERSION: Final = 1
+BUSY_SECONDS: Final = 10.0
+
+_SCHEMA: Final = """
+CREATE TABLE outbox (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    identifier TEXT NOT NULL UNIQUE,
+    stage TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('sending', 'unknown', 'unsent', 'posted', 'refused')),
+    content BLOB NOT NULL,
+    message BLOB NOT NULL,
+    receipt BLOB,
+    refusal BLOB,
+    CHECK (receipt IS NOT NULL OR state <> 'posted')
+);
+CREATE TABLE heads (
+    log TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    message BLOB NOT NULL,
+    head BLOB NOT NULL,
+    PRIMARY KEY (log, size)
+);
+CREATE TABLE doubts (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    identifier TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    answer BLOB NOT NULL
+);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+"""
+
+
+class State(StrEnum):
+    """What is known of an order. Only ``POSTED`` and ``REFUSED`` are final; ``UNSENT`` surely never left."""
+
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    UNSENT = "unsent"
+    POSTED = "posted"
+    REFUSED = "refused"
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the bank may have decided the order without our knowing."""
+        return self in (State.SENDING, State.UNKNOWN)
+
+
+class Fact(StrEnum):
+    """Single values that are kept."""
+
+    FLOOR = "floor"
+    LOG = "log"
+    REGISTERED = "registered"
+    REQUEST = "request"
+    REQUESTED = "requested"
+    CERTIFIED_KEY = "certified-key"
+    CERTIFIED_UNTIL = "certified-until"
+    AUTHORITY_KEY = "authority-key"
+
+
+@dataclass(frozen=True)
+class StoredOrder:
+    """An order as it was made: ``message`` are the very bytes for SubmitOrder, ``content`` what they say.
+
+    ``receipt`` is there once it was verified; ``refusal`` is an answer that the bank did not log.
+    """
+
+    identifier: str
+    stage: Stage
+    state: State
+    content: bytes
+    message: bytes
+    receipt: Receipt | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def order(self) -> TransferOrder:
+        """The content read."""
+        return decode_order(self.content)
+
+
+@dataclass(frozen=True)
+class KeptHead:
+    """A head whose signature was verified, with the signed message itself."""
+
+    head: TreeHead
+    message: bytes
+
+
+class Store:
+    """The customer's database; every method that changes something has it on the disk when it returns."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """The database of a home, made at first use (mode 0600). Raises StoreError."""
+        path = folder / FILE_NAME
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            store = cls(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            store._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"{path} cannot be used ({error}); see that the disk has room and the folder is ours."
+            ) from None
+        return store
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Orders
+
+    def put(self, order: StoredOrder) -> None:
+        """Write down a new order before anything of it is sent. Raises StoreError if its identifier is taken."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT INTO outbox (identifier, stage, state, content, message) VALUES (?, ?, ?, ?, ?)",
+                (order.identifier, order.stage.value, order.state.value, order.content, order.message),
+            )
+
+    def find(self, identifier: str) -> StoredOrder | None:
+        """The order with this identifier."""
+        rows = self._orders("WHERE identifier = ?", identifier)
+        return rows[0] if rows else None
+
+    def orders(self) -> tuple[StoredOrder, ...]:
+        """All orders, oldest first."""
+        return self._orders("")
+
+    def in_doubt(self) -> tuple[StoredOrder, ...]:
+        """Orders of which the bank's decision is not known, oldest first."""
+        return self._orders("WHERE state IN (?, ?)", State.SENDING.value, State.UNKNOWN.value)
+
+    def mark(self, identifier: str, state: State) -> None:
+        """Note a state that is not final; what is final already stays so."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE outbox SET state = ? WHERE identifier = ? AND receipt IS NULL", (state.value, identifier)
+            )
+
+    def settle(self, identifier: str, state: State, receipt: Receipt, kept: KeptHead) -> None:
+        """Keep a verified receipt, its head and the final state in one transaction. Raises NotProven (two histories)."""
+        with self._writing() as database:
+            self._keep(database, kept)
+            database.execute(
+                "UPDATE outbox SET state = ?, receipt = ?, refusal = NULL WHERE identifier = ?",
+                (state.value, canonical.encode(receipt), identifier),
+            )
+
+    def refuse(self, identifier: str, refusal: Refusal) -> None:
+        """Keep an answer that the bank did not log; a receipt that is there already outweighs it."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE outbox SET state = ?, refusal = ? WHERE identifier = ? AND receipt IS NULL",
+                (State.REFUSED.value, canonical.encode(refusal), identifier),
+            )
+
+    def doubt(self, identifier: str, answer: bytes, sentence: str) -> None:
+        """Keep an answer that proves nothing: it may be evidence against whoever gave it."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT INTO doubts (identifier, sentence, answer) VALUES (?, ?, ?)", (identifier, sentence, answer)
+            )
+
+    # Heads
+
+    def newest_head(self) -> KeptHead | None:
+        """The largest head of the log that this customer follows."""
+        row = self._one(
+            "SELECT head, message FROM heads WHERE log = (SELECT CAST(value AS TEXT) FROM facts WHERE name = ?)"
+            " ORDER BY size DESC LIMIT 1",
+            Fact.LOG.value,
+        )
+        return KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) if row else None
+
+    def heads(self) -> tuple[KeptHead, ...]:
+        """Every head that was kept, of all logs, smallest first."""
+        rows = self._all("SELECT head, message FROM heads ORDER BY size")
+        return tuple(KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) for row in rows)
+
+    def keep_head(self, kept: KeptHead, *, follow: bool = False) -> None:
+        """Keep a verified head; the first decides which log is followed, later only ``follow``. Raises NotProven."""
+        with self._writing() as database:
+            self._keep(database, kept)
+            if follow:
+                self._set(database, Fact.LOG, kept.head.log.encode())
+
+    # Single values
+
+    def fact(self, name: Fact) -> bytes | None:
+        """A kept value."""
+        row = self._one("SELECT value FROM facts WHERE name = ?", name.value)
+        return bytes(row[0]) if row else None
+
+    def set_facts(self, facts: dict[Fact, bytes]) -> None:
+        """Keep several values, all or none."""
+        with self._writing() as database:
+            for name, value in facts.items():
+                self._set(database, name, value)
+
+    def floor(self) -> Stage:
+        """The highest stage that this customer has used with success."""
+        value = self.fact(Fact.FLOOR)
+        return Stage(value.decode()) if value else Stage.PASSWORD
+
+    def raise_floor(self, stage: Stage) -> None:
+        """Note a stage used with success; the floor never sinks."""
+        if stage.rank <= self.floor().rank:
+            return
+        with self._writing() as database:
+            row = database.execute("SELECT value FROM facts WHERE name = ?", (Fact.FLOOR.value,)).fetchone()
+            if row is None or Stage(bytes(row[0]).decode()).rank < stage.rank:
+                self._set(database, Fact.FLOOR, stage.value.encode())
+
+    # Inside
+
+    def _prepare(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            with self._writing() as database:
+                # Looked at again inside the transaction: another process may have been first.
+                if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    for statement in _SCHEMA.split(";\n"):
+                        database.execute(statement)
+                    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self._path} was written by another version of this program (schema {version}); use that version."
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} could not be written ({error}); nothing was changed in it.") from None
+
+    def _all(self, query: str, *values: object) -> list[tuple[bytes, bytes]]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} could not be read ({error}).") from None
+
+    def _one(self, query: str, *values: object) -> tuple[bytes, ...] | None:
+        rows = self._all(query, *values)
+        return rows[0] if rows else None
+
+    def _orders(self, condition: str, *values: object) -> tuple[StoredOrder, ...]:
+        columns = "identifier, stage, state, content, message, receipt, refusal"
+        try:
+            rows = self._connection.execute(
+                f"SELECT {columns} FROM outbox {condition} ORDER BY place",  # noqa: S608 - both parts are constants
+                values,
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} could not be read ({error}).") from None
+        return tuple(
+            StoredOrder(
+                identifier=identifier,
+                stage=Stage(stage),
+                state=State(state),
+                content=content,
+                message=message,
+                receipt=canonical.decode(Receipt, receipt) if receipt else None,
+                refusal=canonical.decode(Refusal, refusal) if refusal else None,
+            )
+            for identifier, stage, state, content, message, receipt, refusal in rows
+        )
+
+    def _keep(self, database: sqlite3.Connection, kept: KeptHead) -> None:
+        head = kept.head
+        database.execute(
+            "INSERT OR IGNORE INTO heads (log, size, root, message, head) VALUES (?, ?, ?, ?, ?)",
+            (head.log, head.size, head.root, kept.message, canonical.encode(head)),
+        )
+        (root,) = database.execute(
+            "SELECT root FROM heads WHERE log = ? AND size = ?", (head.log, head.size)
+        ).fetchone()
+        if root != head.root:
+            raise NotProven(
+                f"The bank signed two different logs of size {head.size}. Keep this customer's folder as evidence, and "
+                "compare heads with others (`customer verify --head FILE`)."
+            )
+        database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (Fact.LOG.value, head.log.encode()))
+
+    def _set(self, database: sqlite3.Connection, name: Fact, value: bytes) -> None:
+        database.execute(
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name.value, value),
+        )
