@@ -186,8 +186,7 @@ class Listener:
         with self._lock:
             return len(self._open)
 
-    @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether :meth:`stop` has begun; handlers then answer what they have and end."""
         return self._stopping
 

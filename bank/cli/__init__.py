@@ -1,0 +1,27 @@
+"""The operator's commands; a file for each group of them."""
+
+import click
+
+from bank.errors import BankError
+from ca.errors import CaError
+from keyring.console import Group
+
+
+class _BankGroup(Group):
+    errors = (*Group.errors, BankError, CaError)
+
+
+@click.group(
+    cls=_BankGroup, epilog="Begin with: bank init --name 'First Bank' --currency EUR --authority-fingerprint …"
+)
+def commands() -> None:
+    """Run a bank: accounts, deposits, the server, the audit."""
+
+
+def main() -> None:
+    """Entry point of the command `bank`."""
+    from bank.cli import accounts, records, serve, setup
+
+    for module in (setup, accounts, serve, records):
+        module.add_to(commands)
+    commands(prog_name="bank")

@@ -1,0 +1,281 @@
+"""Accounts and money as the operator sees them."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+import msgspec
+
+from bank.home import BankHome
+from keyring.console import json_text, with_home, with_json
+from keyring.printable import printable
+from protocol.stages import Stage
+
+if TYPE_CHECKING:
+    from bank.batch import Submission
+    from bank.storage import Ledger
+
+LINES = 100
+
+
+@click.command("open-account", epilog="Example: bank open-account --number 1001 --name Alice --letter alice.txt")
+@with_home("BANK_HOME")
+@click.option("--number", required=True, help="The customer number, 1 to 16 digits; leading zeros count.")
+@click.option("--name", required=True, help="The customer's name, as it will stand in the customer's key.")
+@click.option(
+    "--letter", type=click.Path(path_type=Path, dir_okay=False), help="Write the letter here, not to the screen."
+)
+@click.option("--notice-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the CA's notice for mail.")
+def open_account(home: Path, number: str, name: str, letter: Path | None, notice_file: Path | None) -> None:
+    """Open an account and print its letter, once, to be handed over.
+
+    The letter carries the agreed password, the fingerprints of bank and authority, and the code by which the authority
+    knows the caller; the authority gets a notice of that code. The bank keeps the password under its own key only.
+    """
+    from bank import letters
+    from ca.applicant import Desk
+    from protocol.transport import Address
+
+    bank = BankHome.open(home)
+    for path in (letter, notice_file):
+        if path and path.exists():
+            raise click.UsageError(f"There is a file {path} already; name another, so that nothing is overwritten.")
+    try:
+        with bank.open_ledger() as ledger:
+            opened = letters.open_account(bank, ledger, number=number, name=name)
+    finally:
+        bank.release()
+    if letter:
+        _write_private(letter, opened.letter)
+        click.echo(f"Account {number} is open. Its letter is in {letter}; hand it over and delete the file.")
+    else:
+        click.echo(opened.letter)
+    if notice_file:
+        notice_file.write_bytes(opened.notice)
+        click.echo(f"The authority's notice is in {notice_file}; send it to the authority.")
+        return
+    letters.keep_notice(bank, number, opened.notice)
+    problem = letters.try_to_deliver(bank, Desk(Address.parse(bank.config.authority_address)))
+    if problem:
+        click.echo(f"The authority has no notice yet: {printable(problem)} `bank fetch` hands it in later.", err=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(text)
+
+
+@click.command(epilog='Example: bank deposit --to 1001 --amount 100.00 --description "cash"')
+@with_home("BANK_HOME")
+@with_json
+@click.option("--to", "number", required=True, help="The customer number.")
+@click.option("--amount", required=True, help="Decimal, such as 100.00.")
+@click.option("--description", default="Deposit", show_default=True)
+@click.option(
+    "--id", "identifier", help="Identifier of this deposit, so that repeating it is safe. Default: a new one."
+)
+def deposit(home: Path, as_json: bool, number: str, amount: str, description: str, identifier: str | None) -> None:
+    """Pay cash in: from the bank's own account 0000 to a customer's. A running server may go on."""
+    from bank import accounts
+
+    _post(home, as_json, accounts.deposit, number, amount, description, identifier)
+
+
+@click.command(epilog="Example: bank withdraw --from 1001 --amount 20.00")
+@with_home("BANK_HOME")
+@with_json
+@click.option("--from", "number", required=True, help="The customer number.")
+@click.option("--amount", required=True, help="Decimal, such as 100.00.")
+@click.option("--description", default="Withdrawal", show_default=True)
+@click.option("--id", "identifier", help="Identifier of this withdrawal, so that repeating it is safe.")
+def withdraw(home: Path, as_json: bool, number: str, amount: str, description: str, identifier: str | None) -> None:
+    """Pay cash out: from a customer's account to the bank's own account 0000."""
+    from bank import accounts
+
+    _post(home, as_json, accounts.withdrawal, number, amount, description, identifier)
+
+
+class _Make(Protocol):
+    def __call__(
+        self, ledger: "Ledger", number: str, amount: str, description: str, *, identifier: str, created: str
+    ) -> "Submission": ...
+
+
+def _post(
+    home: Path, as_json: bool, make: _Make, number: str, amount: str, description: str, identifier: str | None
+) -> None:
+    """Post an operator's order through the same path as everyone's, and say what became of it."""
+    from bank import accounts
+    from bank.posting import Refused
+    from protocol.codes import EXPLANATIONS, Status
+    from protocol.orders import format_time
+    from protocol.receipts import decode_entry
+
+    bank = BankHome.open(home)
+    try:
+        with bank.open_ledger() as ledger:
+            submission = make(
+                ledger,
+                number,
+                amount,
+                description,
+                identifier=identifier or uuid.uuid4().hex,
+                created=format_time(time.time()),
+            )
+            if identifier:
+                submission = accounts.repeated(ledger, submission)
+            signer = bank.signer()
+            try:
+                with bank.open_posting(ledger, signer, time.time) as posting:
+                    outcome = posting.submit(submission).result()
+            finally:
+                signer.close()
+    finally:
+        bank.release()
+    if isinstance(outcome, Refused):
+        raise click.ClickException(f"{outcome.reason.value}: {outcome.sentence}")
+    entry = decode_entry(outcome.entry)
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(entry) | {"duplicate": outcome.duplicate, "place": outcome.index}))
+    elif entry.status is Status.SETTLED:
+        again = " (it had been posted before)" if outcome.duplicate else ""
+        click.echo(f"Posted{again}: {entry.amount} {entry.currency} from {entry.debtor} to {entry.creditor}.")
+        click.echo(
+            f"Identifier {entry.transfer_identifier}, reference {entry.reference}, place {outcome.index} in the log."
+        )
+    if entry.status is Status.REJECTED and entry.reason:
+        if not as_json:
+            explanation = EXPLANATIONS[entry.reason]
+            click.echo(f"Refused, {entry.reason.value}: {explanation.sentence} (field {entry.field})", err=True)
+        raise SystemExit(1)
+
+
+@click.command(epilog="Example: bank accounts 1001 --status blocked")
+@with_home("BANK_HOME")
+@with_json
+@click.argument("number", required=False)
+@click.option("--status", type=click.Choice(["open", "blocked", "closed"]), help="Open, block or close the account.")
+@click.option(
+    "--floor",
+    type=click.Choice([stage.value for stage in Stage]),
+    help="Lower the lowest stage that the customer may use; it rises by itself.",
+)
+def accounts(home: Path, as_json: bool, number: str | None, status: str | None, floor: str | None) -> None:
+    """List the accounts, or show one and change it."""
+    from tabulate import tabulate
+
+    from bank import accounts as records
+    from protocol.money import format_amount
+
+    bank = BankHome.open(home)
+    with bank.open_ledger() as ledger:
+        customers = bank.customers(ledger)
+        if (status or floor) and not number:
+            raise click.UsageError("Name the account to change, as in: bank accounts 1001 --status blocked")
+        if number and status:
+            records.set_status(ledger, number, status)  # type: ignore[arg-type]
+        if number and floor:
+            customers.lower_floor(number, Stage(floor))
+        found = [records.get(ledger, number)] if number else list(records.every(ledger))
+        floors = {each.number: each.floor.value for each in customers.every()}
+        rows = [
+            {
+                "number": each.number,
+                "name": each.name,
+                "balance": format_amount(each.balance_minor, ledger.currency),
+                "currency": ledger.currency,
+                "status": each.status,
+                "floor": floors.get(each.number, ""),
+                "opened": time.strftime("%Y-%m-%d", time.gmtime(each.opened_at)),
+            }
+            for each in found
+        ]
+    if as_json:
+        click.echo(json_text(rows))
+        return
+    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
+    click.echo(tabulate(shown, headers="keys", disable_numparse=True, colalign=("left", "left", "right")))
+
+
+@click.command(epilog="Example: bank transfers --account 1001")
+@with_home("BANK_HOME")
+@with_json
+@click.option("--account", metavar="NUMBER", help="Only what was booked on this account.")
+@click.option("--after", type=click.IntRange(min=-1), default=-1, help="Only entries after this place in the log.")
+@click.option("--lines", type=click.IntRange(1, 10_000), default=LINES, show_default=True)
+def transfers(home: Path, as_json: bool, account: str | None, after: int, lines: int) -> None:
+    """List decided orders, refused ones included, in the order of the log."""
+    from tabulate import tabulate
+
+    from bank import accounts as records
+
+    with BankHome.open(home).open_ledger() as ledger:
+        found = records.transfers(ledger, account=account, after=after, lines=lines)
+    rows = [
+        {
+            "place": each.leaf,
+            "booked": each.entry.booked,
+            "debtor": each.entry.debtor,
+            "creditor": each.entry.creditor,
+            "amount": each.entry.amount,
+            "status": each.entry.status.value,
+            "reason": each.entry.reason.value if each.entry.reason else "",
+            "stage": each.entry.stage,
+            "identifier": each.entry.transfer_identifier,
+            "description": each.description,
+        }
+        for each in found
+    ]
+    if as_json:
+        click.echo(json_text(rows))
+    elif not rows:
+        click.echo("There are no transfers.")
+    else:
+        shown = [{name: printable(str(value)) for name, value in row.items()} for row in rows]
+        click.echo(tabulate(shown, headers="keys", disable_numparse=True))
+        if len(rows) == lines:
+            click.echo(f"There may be more: bank transfers --after {rows[-1]['place']}")
+
+
+@click.command(epilog="Example: bank statement 1001")
+@with_home("BANK_HOME")
+@with_json
+@click.argument("number")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only bookings after this number.")
+@click.option("--lines", type=click.IntRange(1, 10_000), default=LINES, show_default=True)
+def statement(home: Path, as_json: bool, number: str, after: int, lines: int) -> None:
+    """Show the bookings of one account."""
+    from tabulate import tabulate
+
+    from bank import accounts as records
+    from protocol.money import format_amount
+
+    with BankHome.open(home).open_ledger() as ledger:
+        account = records.get(ledger, number)
+        found = records.statement(ledger, number, after, lines)
+        balance = format_amount(account.balance_minor, ledger.currency)
+        currency = ledger.currency
+    if as_json:
+        rows = [msgspec.to_builtins(line) for line in found]
+        click.echo(json_text({"account": number, "balance": balance, "currency": currency, "lines": rows}))
+        return
+    click.echo(f"Account {number}, {printable(account.name)}: {balance} {currency}\n")
+    if not found:
+        click.echo("There are no bookings.")
+        return
+    table = [
+        (line.booking, line.booked, line.counterparty, line.amount, line.balance, printable(line.description))
+        for line in found
+    ]
+    headers = ("booking", "booked", "counterparty", "amount", "balance", "description")
+    click.echo(tabulate(table, headers, disable_numparse=True, colalign=("right", "left", "left", "right", "right")))
+    if len(found) == lines:
+        click.echo(f"There may be more: bank statement {number} --after {found[-1].booking}")
+
+
+def add_to(group: click.Group) -> None:
+    """Make the commands known."""
+    for command in (open_account, deposit, withdraw, accounts, transfers, statement):
+        group.add_command(command)

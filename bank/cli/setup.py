@@ -1,0 +1,292 @@
+"""Setting the bank up: its key, its certificate, and where the set-up stands."""
+
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from bank.config import BankConfig
+from bank.config import load as load_config
+from bank.config import save as save_config
+from bank.errors import ConfigurationError
+from bank.home import BankHome
+from keyring.console import json_text, with_home, with_json
+from protocol.stages import Stage
+
+WARNING_DAYS = 14
+DAY_SECONDS = 86_400
+
+
+@click.command(epilog='Example: bank init --name "First Bank" --currency EUR --authority-fingerprint "aardvark …"')
+@with_home("BANK_HOME")
+@click.option("--name", required=True, help="The bank's name, in its key and its letters.")
+@click.option(
+    "--currency", required=True, metavar="CODE", help="ISO 4217 code; the bank keeps accounts in this one only."
+)
+@click.option("--authority", default="127.0.0.1:7402", show_default=True, metavar="HOST:PORT", help="The CA's desk.")
+@click.option(
+    "--authority-fingerprint",
+    required=True,
+    metavar="WORDS|HEX",
+    help="The CA's fingerprint as its operator read it out, as 20 words or 40 hex digits.",
+)
+@click.option("--listen", default="127.0.0.1:7401", show_default=True, metavar="HOST:PORT")
+@click.option("--public-address", metavar="HOST:PORT", help="Where customers reach the bank, if not at --listen.")
+@click.option(
+    "--minimum-stage",
+    type=click.Choice([stage.value for stage in Stage]),
+    default=Stage.CERTIFIED.value,
+    show_default=True,
+    help="The lowest stage that the bank accepts.",
+)
+def init(
+    home: Path,
+    name: str,
+    currency: str,
+    authority: str,
+    authority_fingerprint: str,
+    listen: str,
+    public_address: str | None,
+    minimum_stage: str,
+) -> None:
+    """Make a bank: its key pair, its configuration and an empty ledger.
+
+    The key has no passphrase, since the server signs unattended; the folder is closed to other users instead.
+    """
+    from bank.storage import Ledger
+    from ca.documents import BANK_NUMBER
+    from keyring import keys, readout
+    from keyring.home import Home, require_gnupg
+
+    if (home / "bank.toml").exists():
+        raise ConfigurationError(f"There is a bank in {home} already; it is never made anew over the old one.")
+    require_gnupg()
+    authority_hex = readout.parse(authority_fingerprint)
+    user_id = keys.user_id(name, BANK_NUMBER)
+    settings = BankConfig(
+        name=name,
+        currency=currency,
+        fingerprint="0" * 40,
+        listen=listen,
+        public_address=public_address,
+        minimum_stage=Stage(minimum_stage),
+        authority_address=authority,
+        authority_fingerprint=authority_hex,
+    )
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.chmod(0o700)
+    # A wrong setting is found before a key is made; an interrupted init is begun anew, since bank.toml comes last.
+    save_config(home, settings)
+    (home / "bank.toml").unlink()
+    for left in (home / "gnupg", home / "ledger.sqlite"):
+        _clear(left)
+    gnupg = Home.create(home / "gnupg", own_keys=True)
+    try:
+        key = keys.new_bank_key(gnupg, user_id)
+        Ledger.create(
+            home / "ledger.sqlite", bank_fingerprint=key.primary, currency=currency, opened_at=int(time.time())
+        ).close()
+        import msgspec
+
+        save_config(home, msgspec.structs.replace(settings, fingerprint=key.primary))
+    finally:
+        gnupg.stop()
+    click.echo(f"The bank {name} is made in {home}. Its fingerprint:\n")
+    _print_fingerprint(key.primary)
+    click.echo("\nNext: bank request")
+
+
+def _clear(path: Path) -> None:
+    """Remove what an interrupted init left; nothing was ever acknowledged from it."""
+    if path.is_dir():
+        from keyring.home import Home
+
+        Home(path).stop()
+        shutil.rmtree(path)
+    for each in path.parent.glob(path.name + "*"):
+        each.unlink()
+
+
+@click.command(epilog="Example: bank request")
+@with_home("BANK_HOME")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the request to a file for mail.")
+def request(home: Path, out: Path | None) -> None:
+    """Ask the certificate authority for the bank's certificate.
+
+    Repeating it with the same key is harmless.
+    """
+    from ca.applicant import Desk
+    from ca.documents import BANK_NUMBER
+    from ca.requests import make_request, open_request
+    from protocol.transport import Address
+
+    bank = BankHome.open(home)
+    try:
+        if bank.request_path.exists():
+            message = bank.request_path.read_bytes()
+        else:
+            message = make_request(
+                bank.gnupg,
+                bank.config.fingerprint,
+                role="bank",
+                number=BANK_NUMBER,
+                name=bank.config.name,
+                passphrase=None,
+                clock=time.time,
+            )
+            bank.request_path.write_bytes(message)
+    finally:
+        bank.release()
+    identifier = open_request(message).identifier
+    if out:
+        out.write_bytes(message)
+        click.echo(f"Request {identifier} is in {out}; send it to the authority.")
+    else:
+        Desk(Address.parse(bank.config.authority_address)).submit_request(message)
+        click.echo(f"Request {identifier} is at the authority's desk, {bank.config.authority_address}.")
+    click.echo("Next: telephone the authority and read out what `bank fingerprint` shows; then `bank fetch`.")
+
+
+@click.command(epilog="Example: bank fetch")
+@with_home("BANK_HOME")
+def fetch(home: Path) -> None:
+    """Take the bank's certificate from the authority's desk, and hand in what waits for it.
+
+    The certificate is verified against the authority's fingerprint that was given at `bank init`. A running server
+    takes it over when it is restarted.
+    """
+    from bank.letters import deliver_notices
+    from ca.applicant import Desk, explain, verify_own
+    from ca.documents import BANK, BANK_NUMBER
+    from ca.messages import RequestState
+    from protocol.transport import Address
+
+    bank = BankHome.open(home)
+    desk = Desk(Address.parse(bank.config.authority_address))
+    authority_key = desk.authority_key()
+    found = desk.fetch(bank.config.fingerprint)
+    if isinstance(found, RequestState):
+        raise click.ClickException(explain(found.state, "bank"))
+    certification = verify_own(
+        found,
+        ca_key=authority_key,
+        ca_fingerprint=bank.config.authority_fingerprint,
+        fingerprint=bank.config.fingerprint,
+        number=BANK_NUMBER,
+        role=BANK,
+    )
+    _replace(bank.authority_path, authority_key)
+    _replace(bank.certificate_path, found)
+    delivered = deliver_notices(bank, desk)
+    click.echo(f"The bank's certificate is here, valid until {_day(certification.expires)}.")
+    if delivered:
+        click.echo(f"{delivered} account notice(s) were handed in at the desk.")
+    click.echo("Next: bank serve")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+@click.command(epilog="Example: bank fingerprint --json")
+@with_home("BANK_HOME")
+@with_json
+@click.option("--authority", is_flag=True, help="Show the authority's fingerprint as it was given at `bank init`.")
+def fingerprint(home: Path, as_json: bool, authority: bool) -> None:
+    """Show the bank's fingerprint, to be read out on the telephone."""
+    from keyring import readout
+
+    config = load_config(home)
+    shown = config.authority_fingerprint if authority else config.fingerprint
+    if as_json:
+        click.echo(json_text({"fingerprint": shown, "words": readout.words(shown)}))
+        return
+    _print_fingerprint(shown)
+
+
+def _print_fingerprint(fingerprint: str) -> None:
+    from keyring import readout
+
+    for line in readout.lines(fingerprint):
+        click.echo(f"  {line}")
+    click.echo(f"\n  {readout.hex_groups(fingerprint)}")
+
+
+@click.command(epilog="Example: bank status")
+@with_home("BANK_HOME")
+@with_json
+def status(home: Path, as_json: bool) -> None:
+    """Say how the bank is set up, where its certificate stands, and what to do next."""
+    from bank import accounts
+    from bank.heads import newest_head
+    from keyring.home import gnupg_version
+    from protocol import canonical
+    from protocol.receipts import TreeHead
+
+    bank = BankHome.open(home)
+    with bank.open_ledger() as ledger:
+        count = len(accounts.every(ledger)) - 1  # the bank's own account is not a customer's
+        with ledger.reading() as connection:
+            newest = newest_head(connection)
+    head = canonical.decode_signed(TreeHead, newest.content) if newest else None
+    certificate, next_step = _certificate_state(bank)
+    report = {
+        "bank": bank.config.name,
+        "home": str(home),
+        "fingerprint": bank.config.fingerprint,
+        "currency": bank.config.currency,
+        "minimum_stage": bank.config.minimum_stage.value,
+        "listen": bank.config.listen,
+        "certificate": certificate,
+        "serving": bank.is_serving(),
+        "accounts": count,
+        "log": ledger.log,
+        "log_entries": head.size if head else 0,
+        "newest_head": head.time if head else None,
+        "gnupg": ".".join(map(str, gnupg_version())),
+        "next": next_step,
+    }
+    if as_json:
+        click.echo(json_text(report))
+        return
+    for name, value in report.items():
+        shown = ("yes" if value else "no") if isinstance(value, bool) else value or "none"
+        click.echo(f"{name.replace('_', ' '):<15}{shown}")
+
+
+def _certificate_state(bank: BankHome) -> tuple[str, str]:
+    """What is known of the certificate without asking anyone, and the next command."""
+    from ca.applicant import verify_bank
+    from ca.errors import CaError
+
+    if not bank.certificate_path.exists():
+        if bank.request_path.exists():
+            return "requested", "telephone the authority (`bank fingerprint`), then `bank fetch`"
+        return "none", "bank request"
+    try:
+        certification = verify_bank(
+            bank.certificate_path.read_bytes(),
+            ca_key=bank.authority_path.read_bytes(),
+            ca_fingerprint=bank.config.authority_fingerprint,
+            bank_fingerprint=bank.config.fingerprint,
+        )
+    except (CaError, OSError) as error:
+        return f"not valid: {error}", "bank request"
+    days = int(certification.expires - time.time()) // DAY_SECONDS
+    valid = f"valid until {_day(certification.expires)} ({days} days)"
+    if days < WARNING_DAYS:
+        return valid, "ask for a new certificate soon: bank request"
+    return valid, "nothing" if bank.is_serving() else "bank serve"
+
+
+def _day(unix_seconds: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(unix_seconds))
+
+
+def add_to(group: click.Group) -> None:
+    """Make the commands known."""
+    for command in (init, request, fetch, fingerprint, status):
+        group.add_command(command)

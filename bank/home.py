@@ -1,0 +1,139 @@
+"""The bank's folder: GnuPG home, bank.toml, ledger, certificates; this module knows where each lies and opens it."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bank import config as configuration
+from bank.config import BankConfig
+from bank.customers import Customers
+from bank.errors import ConfigurationError
+from bank.identities import Authority
+from bank.posting import Posting
+from bank.storage import Ledger
+from keyring import keys, signature
+from keyring.colons import KeyPart
+from keyring.home import Home
+from keyring.verdict import Rejected, SignedByBank
+from keyring.worker import open_once
+
+
+@dataclass(frozen=True)
+class BankHome:
+    """Where the bank's things lie. Opening one reads bank.toml only; the rest is opened when it is asked for."""
+
+    path: Path
+    config: BankConfig
+
+    @classmethod
+    def open(cls, path: Path) -> "BankHome":
+        """The bank in a folder; ConfigurationError if there is none."""
+        return cls(path, configuration.load(path))
+
+    @cached_property
+    def gnupg(self) -> Home:
+        """The home with the bank's secret keys."""
+        return Home.open(self.path / "gnupg")
+
+    @property
+    def ledger_path(self) -> Path:
+        """The database."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def certificate_path(self) -> Path:
+        """The bank's key as the CA certified it."""
+        return self.path / "certificate.pgp"
+
+    @property
+    def authority_path(self) -> Path:
+        """The CA's public key."""
+        return self.path / "authority.pgp"
+
+    @property
+    def request_path(self) -> Path:
+        """The newest request for a certificate."""
+        return self.path / "request.pgp"
+
+    def is_serving(self) -> bool:
+        """Whether a server runs in this folder: it holds a lock for as long as it lives."""
+        try:
+            with self.lock_path.open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def release(self) -> None:
+        """End the agent that a command has used, unless a server in this folder uses it too."""
+        if not self.is_serving():
+            self.gnupg.stop()
+
+    @property
+    def lock_path(self) -> Path:
+        """What a server locks, so that there is one in this folder."""
+        return self.path / "serve.lock"
+
+    def open_ledger(self) -> Ledger:
+        """The ledger; LedgerError if it is not this bank's."""
+        ledger = Ledger.open(self.ledger_path)
+        if (ledger.bank, ledger.currency) != (self.config.fingerprint, self.config.currency):
+            ledger.close()
+            raise ConfigurationError(
+                f"{self.ledger_path} belongs to another bank or currency than {configuration.FILE_NAME} says; "
+                "put the right ledger or configuration back."
+            )
+        return ledger
+
+    def open_posting(self, ledger: Ledger, signer: signature.HeadSigner, clock: Callable[[], float]) -> Posting:
+        """The posting of this bank, which checks the newest head before it begins."""
+        return Posting(
+            ledger,
+            signer,
+            verify_head=self.verify,
+            clock=clock,
+            random=os.urandom,
+            queue_limit=self.config.limits.queue,
+            batch_limit=self.config.limits.batch,
+        )
+
+    def signer(self) -> signature.HeadSigner:
+        """What signs heads and receipts; close it after use."""
+        return signature.HeadSigner.for_home(self.gnupg, self.config.fingerprint)
+
+    def customers(self, ledger: Ledger) -> Customers:
+        """The customers in a ledger."""
+        return Customers(ledger)
+
+    def public_key(self) -> bytes:
+        """The bank's public key, with the CA's certification once it has been fetched."""
+        if self.certificate_path.exists():
+            return self.certificate_path.read_bytes()
+        return keys.export_minimal(self.gnupg, self.config.fingerprint)
+
+    def authority(self) -> Authority | None:
+        """The CA's key, once it has been fetched."""
+        if not self.authority_path.exists():
+            return None
+        return Authority(self.config.authority_fingerprint, self.authority_path.read_bytes())
+
+    @cached_property
+    def signing_subkeys(self) -> frozenset[str]:
+        """Fingerprints of the bank's signing subkeys."""
+        key = keys.public_key(self.gnupg, self.config.fingerprint)
+        return frozenset(part.fingerprint for part in key.subkeys if _signs(part))
+
+    def verify(self, message: bytes) -> bytes | None:
+        """The content of a message that this bank signed, else None."""
+        expected = SignedByBank(self.config.fingerprint, self.signing_subkeys, certified=False)
+        opened = open_once(self.gnupg, message, expected)
+        return None if isinstance(opened, Rejected) else opened.content
+
+
+def _signs(part: KeyPart) -> bool:
+    return "s" in part.capabilities

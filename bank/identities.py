@@ -1,0 +1,231 @@
+"""Who speaks in a session is decided by GnuPG in a small home made for that one customer, and by nothing else."""
+
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bank.customers import Customer
+from bank.errors import ConfigurationError
+from keyring.certification import CaTemplate, Certification, judged_home, registered_home
+from keyring.errors import KeyringError, NotCertified
+from keyring.home import Home
+from keyring.verdict import Rejected, SignedByCustomer
+from keyring.worker import Opened, Worker, WorkerSet
+from protocol import canonical
+from protocol.codes import Reason
+from protocol.stages import Stage
+
+ROLE = "customer"
+
+
+class OpeningRefused(Exception):
+    """The speaker is not accepted; carried to the client as a Refusal."""
+
+    def __init__(self, reason: Reason, sentence: str | None = None, field: str | None = None) -> None:
+        super().__init__(sentence or reason.value)
+        self.reason = reason
+        self.sentence = sentence
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The certificate authority's fingerprint, as pinned by the operator, and its public key."""
+
+    fingerprint: str
+    key: bytes
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A customer's key as GnuPG judged it; ``key_digest`` is the SHA-256 of ``key``."""
+
+    customer: str
+    fingerprint: str
+    key: bytes
+    key_digest: str
+    certification: Certification | None
+    home: Home
+
+    @property
+    def expected(self) -> SignedByCustomer:
+        """What a signature of this customer must be."""
+        return SignedByCustomer(self.fingerprint, certified=self.certification is not None)
+
+    @property
+    def slot(self) -> str:
+        """Its place among the homes: one for each way in which a customer can be known."""
+        return f"{self.customer}-{'certified' if self.certification else 'registered'}"
+
+    def require_current(self, now: float) -> None:
+        """Dates are decided here for every order, by what the CA certified; OpeningRefused (DS0D) past the end."""
+        if self.certification and not self.certification.created <= now < self.certification.expires:
+            raise OpeningRefused(
+                Reason.CERTIFICATE_INVALID, "The customer's certificate is not valid at this time.", "certificate"
+            )
+
+
+class Identities:
+    """Small homes and their workers, at most ``limit``; a cache beside the database, begun empty at every start."""
+
+    def __init__(self, folder: Path, authority: Authority | None, limit: int) -> None:
+        """``folder`` is emptied; without an authority the stage certified is refused."""
+        self._folder = folder
+        self._authority = authority
+        self._limit = limit
+        self._workers = WorkerSet(limit)
+        self._known: OrderedDict[str, Identity] = OrderedDict()
+        self._lock = threading.Lock()
+        self._made = 0
+        self._turns = tuple(threading.Lock() for _ in range(64))
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder {folder} for customers' keys cannot be made: {error.strerror}."
+            ) from None
+        self._template = (
+            CaTemplate.create(folder / "authority", authority.key, authority.fingerprint) if authority else None
+        )
+
+    def present(
+        self, stage: Stage, customer: Customer, offered: bytes | None, accept: Callable[[Identity, Worker], None]
+    ) -> Identity:
+        """The identity that a customer opens a session with.
+
+        A key that is not the one in use is judged in a scratch home; that becomes the customer's small home only
+        after ``accept`` has verified the opening with it and returned. Raises OpeningRefused.
+        """
+        key = self._key_of(stage, customer, offered)
+        slot = f"{customer.number}-{'certified' if stage.is_certified else 'registered'}"
+        with self._turn(slot):
+            with self._lock:
+                known = self._known.get(slot)
+            if known and known.key == key:
+                accept(known, self._worker(known))
+                return known
+            identity = self._judge(stage, customer, key)
+            worker = Worker(identity.home)
+            try:
+                accept(identity, worker)
+            except BaseException:
+                shutil.rmtree(identity.home.path, ignore_errors=True)
+                raise
+            finally:
+                worker.close()
+            self._adopt(identity)
+            return identity
+
+    def open(self, identity: Identity, message: bytes) -> Opened | Rejected:
+        """What an order says, if its customer signed it; a verdict that gpg did not give is asked for once more."""
+        opened = self._ask(identity, message)
+        if isinstance(opened, Rejected) and opened.rule == "engine":
+            opened = self._ask(identity, message)
+        return opened
+
+    def _ask(self, identity: Identity, message: bytes) -> Opened | Rejected:
+        with self._turn(identity.slot):
+            worker = self._worker(identity)
+        return worker.open(message, identity.expected)
+
+    def _worker(self, identity: Identity) -> Worker:
+        """The identity's worker; one that was evicted meanwhile, with its home, is made anew from the same key."""
+        with self._lock:
+            known = self._known.get(identity.slot)
+            if known:
+                self._known.move_to_end(identity.slot)
+        if known is None or known.key != identity.key:
+            known = self._home_for(identity)
+            self._adopt(known)
+        return self._workers.get(identity.slot, known.home)
+
+    def _turn(self, slot: str) -> threading.Lock:
+        """One thread at a time makes or replaces a customer's home."""
+        return self._turns[hash(slot) % len(self._turns)]
+
+    def close(self) -> None:
+        """End all workers and remove the homes."""
+        self._workers.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _key_of(self, stage: Stage, customer: Customer, offered: bytes | None) -> bytes:
+        if stage.is_certified:
+            if offered is None:
+                raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="key")
+            return offered
+        if offered is not None:
+            raise OpeningRefused(Reason.MALFORMED, "A key is offered in the stage certified only.", "key")
+        if customer.registered_key is None:
+            raise OpeningRefused(Reason.KEY_NOT_ACTIVATED, field="customer")
+        return customer.registered_key
+
+    def _judge(self, stage: Stage, customer: Customer, key: bytes) -> Identity:
+        path = self._new_path(customer.number)
+        if not stage.is_certified:
+            fingerprint = customer.registered_fingerprint or ""
+            home = registered_home(path, key=key, expected_fingerprint=fingerprint)
+            return Identity(customer.number, fingerprint, key, canonical.digest(key), None, home)
+        try:
+            home, certification, fingerprint = self._certified_home(path, key, None)
+        except NotCertified as error:
+            raise OpeningRefused(Reason.CA_UNKNOWN, str(error), "key") from None
+        except KeyringError as error:
+            raise OpeningRefused(Reason.CERTIFICATE_INVALID, str(error), "key") from None
+        identity = Identity(customer.number, fingerprint, key, canonical.digest(key), certification, home)
+        if certification.number != customer.number or certification.role != ROLE:
+            shutil.rmtree(path, ignore_errors=True)
+            raise OpeningRefused(
+                Reason.CERTIFICATE_INVALID,
+                f"The certificate is for {certification.role} {certification.number}, "
+                f"not for customer {customer.number}.",
+                "customer",
+            )
+        return identity
+
+    def _home_for(self, identity: Identity) -> Identity:
+        """The same identity in a home made anew; every check was passed with this very key, and dates are kept."""
+        path = self._new_path(identity.customer)
+        if identity.certification is None:
+            home = registered_home(path, key=identity.key, expected_fingerprint=identity.fingerprint)
+        else:
+            home, _, _ = self._certified_home(path, identity.key, identity.fingerprint)
+        return Identity(
+            identity.customer, identity.fingerprint, identity.key, identity.key_digest, identity.certification, home
+        )
+
+    def _certified_home(self, path: Path, key: bytes, fingerprint: str | None) -> tuple[Home, Certification, str]:
+        if self._authority is None:
+            raise OpeningRefused(
+                Reason.CA_UNKNOWN, "This bank has no certificate itself yet; ask its operator.", "stage"
+            )
+        return judged_home(
+            path,
+            ca_key=self._authority.key,
+            ca_fingerprint=self._authority.fingerprint,
+            offered=key,
+            expected_fingerprint=fingerprint,
+            template=self._template,
+        )
+
+    def _adopt(self, identity: Identity) -> None:
+        leaving = []
+        with self._lock:
+            replaced = self._known.pop(identity.slot, None)
+            if replaced:
+                leaving.append(replaced)
+            self._known[identity.slot] = identity
+            while len(self._known) > self._limit:
+                leaving.append(self._known.popitem(last=False)[1])
+        for left in leaving:
+            # Waits for the message in flight; a thread that comes with the old worker is told "engine" and asks again.
+            self._workers.evict(left.slot)
+            shutil.rmtree(left.home.path, ignore_errors=True)
+
+    def _new_path(self, number: str) -> Path:
+        with self._lock:
+            self._made += 1
+            return self._folder / f"{number}-{self._made}"

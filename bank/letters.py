@@ -1,0 +1,99 @@
+"""A new account gets a letter, printed once, and the authority a notice of it; the bank keeps neither code in clear."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bank import accounts
+from bank.customers import Customer
+from bank.home import BankHome
+from bank.storage import Ledger
+from ca.applicant import Desk
+from ca.errors import CaError
+from ca.notices import make_notice
+from keyring import keys, messages, readout
+from protocol.letter import CALLER_CODE_BYTES, PASSWORD_BYTES, Letter, agreed_password
+from protocol.stages import Stage
+
+NOTICES = "notices"
+"""Folder of notices that wait for the desk."""
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    """What `bank open-account` made: the letter's text, and the notice for the authority."""
+
+    letter: str
+    notice: bytes
+
+
+def open_account(
+    bank: BankHome,
+    ledger: Ledger,
+    *,
+    number: str,
+    name: str,
+    random: Callable[[int], bytes] = os.urandom,
+    clock: Callable[[], float] = time.time,
+) -> NewAccount:
+    """Open an account with a fresh agreed password, kept only under the bank's own key.
+
+    Raises RecordError if the number is taken or malformed, UserIdError if no key could bear the name.
+    """
+    config = bank.config
+    keys.user_id(name, number)
+    letter = Letter(
+        customer=number,
+        name=name,
+        currency=config.currency,
+        bank=config.name,
+        bank_address=config.address,
+        bank_fingerprint=config.fingerprint,
+        authority_address=config.authority_address,
+        authority_fingerprint=config.authority_fingerprint,
+        password=_words(random(PASSWORD_BYTES)),
+        caller_code=_words(random(CALLER_CODE_BYTES)),
+    )
+    sealed = messages.seal(bank.gnupg, config.fingerprint, agreed_password(letter.password).reveal())
+    notice = make_notice(
+        bank.gnupg, config.fingerprint, customer=number, name=name, caller_code=letter.caller_code, clock=clock
+    )
+    with ledger.writing() as connection:
+        accounts.open_account(ledger, number, name, int(clock()), within=connection)
+        bank.customers(ledger).add(Customer(number, name, Stage.PASSWORD, sealed), within=connection)
+    text = letter.render(readout.lines(config.fingerprint), readout.lines(config.authority_fingerprint))
+    return NewAccount(text, notice)
+
+
+def keep_notice(bank: BankHome, number: str, notice: bytes) -> Path:
+    """Keep a notice until the desk has it."""
+    folder = bank.path / NOTICES
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{number}.pgp"
+    path.write_bytes(notice)
+    return path
+
+
+def deliver_notices(bank: BankHome, desk: Desk) -> int:
+    """Hand in what waits; a notice leaves the folder once the desk has taken it. Returns how many were taken."""
+    delivered = 0
+    for path in sorted((bank.path / NOTICES).glob("*.pgp")):
+        desk.submit_notice(path.read_bytes())
+        path.unlink()
+        delivered += 1
+    return delivered
+
+
+def try_to_deliver(bank: BankHome, desk: Desk) -> str | None:
+    """Hand in what waits if the desk can be reached; otherwise the sentence that says why not."""
+    try:
+        deliver_notices(bank, desk)
+    except CaError as error:
+        return str(error)
+    return None
+
+
+def _words(data: bytes) -> str:
+    return " ".join(readout.encode(data)).lower()

@@ -1,0 +1,148 @@
+"""A session is opened only by a customer whose key signed the opening, at a stage that bank and customer allow."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bank.customers import Customer, Customers
+from bank.identities import Identities, Identity, OpeningRefused
+from keyring.verdict import Rejected, Sealed
+from keyring.worker import Worker
+from protocol import canonical, messages
+from protocol.codes import Reason
+from protocol.frames import Frame, FrameType
+from protocol.limits import CLOCK_TOLERANCE_SECONDS
+from protocol.messages import Open, Opened, SealedOpening, SessionOpening, SessionProof
+from protocol.orders import format_time, parse_time
+from protocol.records import Channel, Share, transcript
+from protocol.secret import Secret
+from protocol.stages import Stage
+
+
+@dataclass(frozen=True)
+class Session:
+    """An opened session; it counts once the client's first valid record has come."""
+
+    identity: Identity
+    stage: Stage
+    channel: Channel
+    floor: Stage
+    """The customer's floor when the session was opened."""
+
+
+class Turns:
+    """At most ``places`` threads at once; others wait ``wait_seconds`` and are then told that the bank is busy."""
+
+    def __init__(self, places: int, wait_seconds: float) -> None:
+        self._places = threading.Semaphore(places)
+        self._wait_seconds = wait_seconds
+
+    def __enter__(self) -> None:
+        if not self._places.acquire(timeout=self._wait_seconds):
+            raise OpeningRefused(Reason.BUSY)
+
+    def __exit__(self, *_: object) -> None:
+        self._places.release()
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Judges openings. ``sealed_worker`` opens what is encrypted to the bank's key."""
+
+    bank: str
+    minimum_stage: Stage
+    customers: Customers
+    identities: Identities
+    sealed_worker: Worker
+    turns: Turns
+    clock: Callable[[], float] = time.time
+    random: Callable[[int], bytes] = os.urandom
+
+    def open(self, frame: Frame) -> tuple[Session, tuple[Frame, Frame]]:
+        """The session and the two frames that answer; OpeningRefused or MalformedContent if there is none."""
+        with self.turns:
+            return self._open(frame)
+
+    def _open(self, frame: Frame) -> tuple[Session, tuple[Frame, Frame]]:
+        request = canonical.decode(Open, frame.body)
+        if not request.stage.has_session:
+            raise OpeningRefused(Reason.MALFORMED, "The stage password has no session to open.", "stage")
+        if request.stage.rank < self.minimum_stage.rank:
+            raise OpeningRefused(
+                Reason.STAGE_TOO_LOW, f"This bank accepts the stage {self.minimum_stage.value} and above.", "stage"
+            )
+        offer = self._unseal(request.sealed)
+        customer = self.customers.get(offer.customer)
+        if customer is None:
+            # The same words as for a customer without a key: the bank does not tell strangers who its customers are.
+            raise OpeningRefused(Reason.KEY_NOT_ACTIVATED, field="customer")
+        opened: list[SessionOpening] = []
+
+        def accept(identity: Identity, worker: Worker) -> None:
+            opened.append(self._signed(identity, worker, offer, request.stage))
+            identity.require_current(self.clock())
+
+        identity = self.identities.present(request.stage, customer, offer.key, accept)
+        self._require_floor(customer, request.stage)
+        return self._answer(frame, opened[-1], identity, request.stage, customer)
+
+    def _unseal(self, sealed: bytes) -> SealedOpening:
+        found = self.sealed_worker.open(sealed, Sealed())
+        if isinstance(found, Rejected):
+            raise OpeningRefused(
+                Reason.MALFORMED, f"The opening is not sealed to this bank's key: {found.sentence}", "sealed"
+            )
+        return canonical.decode(SealedOpening, found.content)
+
+    def _signed(self, identity: Identity, worker: Worker, offer: SealedOpening, stage: Stage) -> SessionOpening:
+        """What the customer signed, if it is about this very opening."""
+        found = worker.open(offer.signed, identity.expected)
+        if isinstance(found, Rejected):
+            reason = Reason.BUSY if found.rule == "engine" else Reason.SIGNATURE
+            raise OpeningRefused(reason, f"The opening's signature is not accepted: {found.sentence}", "signed")
+        said = canonical.decode_signed(SessionOpening, found.content)
+        offered = identity.key_digest if offer.key is not None else None
+        for field, expected in (
+            ("bank", self.bank),
+            ("customer", offer.customer),
+            ("stage", stage),
+            ("offered", offered),
+        ):
+            if getattr(said, field) != expected:
+                raise OpeningRefused(
+                    Reason.SIGNATURE, f"The signed opening names another {field} than this one has.", field
+                )
+        difference = self.clock() - parse_time(said.time, "time").timestamp()
+        if abs(difference) > CLOCK_TOLERANCE_SECONDS:
+            raise OpeningRefused(
+                Reason.CLOCK,
+                f"The opening was signed at {said.time}; at the bank it is {format_time(self.clock())}.",
+                "time",
+            )
+        return said
+
+    def _require_floor(self, customer: Customer, stage: Stage) -> None:
+        if stage.rank < customer.floor.rank:
+            raise OpeningRefused(
+                Reason.STAGE_TOO_LOW,
+                f"This customer has used the stage {customer.floor.value}; lower ones are no longer accepted.",
+                "stage",
+            )
+
+    def _answer(
+        self,
+        frame: Frame,
+        said: SessionOpening,
+        identity: Identity,
+        stage: Stage,
+        customer: Customer,
+    ) -> tuple[Session, tuple[Frame, Frame]]:
+        share = Share(self.random)
+        name = self.random(32)
+        answer = Opened(session=name, share=share.public, time=format_time(self.clock()))
+        opened = Frame(FrameType.OPENED, messages.encode(answer))
+        channel = Channel.of_bank(Secret(said.session_key), share.agree(said.share), transcript(frame, opened))
+        proof = channel.seal(messages.encode(SessionProof(session=name)))
+        return Session(identity, stage, channel, customer.floor), (opened, proof)

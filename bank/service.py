@@ -1,0 +1,251 @@
+"""Requests are answered alike in every stage; the stage has already decided who speaks and what an order carries."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from bank import accounts
+from bank.customers import Customers
+from bank.errors import BankError, Busy, RecordError, Stopping
+from bank.evidence import Dossier
+from bank.identities import Identities, Identity, OpeningRefused
+from bank.journal import note
+from bank.posting import Outcome, Posting, Refused, Submission
+from bank.refusals import RefusalLimiter
+from bank.registration import examine
+from bank.storage import Ledger
+from keyring.errors import KeyringError
+from keyring.verdict import Rejected
+from protocol import messages
+from protocol.codes import Reason, Status
+from protocol.errors import MalformedContent
+from protocol.messages import (
+    Answer,
+    AskBalance,
+    AskBankKey,
+    AskEvidence,
+    AskHead,
+    AskStatement,
+    Balance,
+    BankKey,
+    Close,
+    Closed,
+    Evidence,
+    Head,
+    LookUpOrder,
+    NumberedReceipt,
+    Registered,
+    RegisterKey,
+    Request,
+    Statement,
+    SubmitOrder,
+    Unknown,
+)
+from protocol.money import format_amount
+from protocol.orders import decode_order, format_time
+from protocol.receipts import decode_entry
+from protocol.stages import Stage
+
+DECISION_SECONDS = 60.0
+"""Longest wait for the posting of an order; past it the client is told to ask again."""
+
+
+class OutcomeUnknown(BankError):
+    """Whether an order was recorded cannot be said now; the connection ends silently, and the client asks again."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Whose requests these are: the customer, the stage, and the key by which GnuPG knew them (None: password)."""
+
+    customer: str
+    stage: Stage
+    identity: Identity | None
+
+
+Pending = Answer | Callable[[], Answer]
+"""An answer, or what gives it once the posting has decided."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Answers requests of speakers that the stages have let in."""
+
+    bank: str
+    minimum_stage: Stage
+    public_key: Callable[[], bytes]
+    ledger: Ledger
+    posting: Posting
+    customers: Customers
+    identities: Identities
+    dossier: Dossier
+    refusals: RefusalLimiter
+    clock: Callable[[], float] = time.time
+
+    def answer(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
+        """One answer for each request, in their order; orders among them are posted together.
+
+        A request that is not one raises MalformedContent: the connection ends.
+        """
+        decoded = [messages.decode_request(data) for data in requests]
+        pending: list[Pending] = []
+        for request in decoded:
+            if not isinstance(request, SubmitOrder):
+                # What is asked after an order sees what became of it.
+                pending = [each() if callable(each) else each for each in pending]
+            pending.append(self._guarded(speaker, request))
+        return [each() if callable(each) else each for each in pending]
+
+    def refuse(self, reason: Reason, number: int, sentence: str | None = None, field: str | None = None) -> Answer:
+        """An unlogged refusal, dated now."""
+        return messages.refuse(reason, number=number, time=format_time(self.clock()), sentence=sentence, field=field)
+
+    def _guarded(self, speaker: Speaker, request: Request) -> Pending:
+        """The answer, with what may go wrong on the way turned into a refusal; nothing of it reaches a customer raw."""
+        try:
+            return self._answer(speaker, request)
+        except OpeningRefused as error:
+            return self.refuse(error.reason, request.number, error.sentence, error.field)
+        except MalformedContent as error:
+            return self.refuse(Reason.MALFORMED, request.number, str(error), error.field or None)
+        except Busy:
+            return self.refuse(Reason.BUSY, request.number)
+        except Stopping:
+            return self.refuse(Reason.STOPPING, request.number)
+        except (BankError, KeyringError):
+            note("request-failed", level=40, trace=True, customer=speaker.customer, request=type(request).__name__)
+            return self.refuse(Reason.BUSY, request.number)
+
+    def _answer(self, speaker: Speaker, request: Request) -> Pending:
+        match request:
+            case SubmitOrder():
+                return self._submit(speaker, request)
+            case LookUpOrder():
+                return self._look_up(speaker, request)
+            case AskBalance():
+                return self._balance(speaker, request)
+            case AskStatement():
+                return self._statement(speaker, request)
+            case AskHead():
+                head, path = self.posting.head(request.since)
+                return Head(consistency=path, head=head, log=self.ledger.log, number=request.number)
+            case AskEvidence():
+                return self._evidence(speaker, request)
+            case AskBankKey():
+                return BankKey(key=self.public_key(), number=request.number)
+            case RegisterKey():
+                return self._register(speaker, request)
+            case Close():
+                return Closed(number=request.number)
+
+    def _submit(self, speaker: Speaker, request: SubmitOrder) -> Pending:
+        now = self.clock()
+        if not self.refusals.allows(speaker.customer, now):
+            raise OpeningRefused(Reason.RATE)
+        submission = self._read_order(speaker, request, now)
+        future = self.posting.submit(submission)
+        return lambda: self._decided(speaker, request.number, submission.order.transfer_identifier, future)
+
+    def _read_order(self, speaker: Speaker, request: SubmitOrder, now: float) -> Submission:
+        """The order, once its authorship is proven as the stage asks; until then nothing is logged or used up."""
+        content, message = request.order, None
+        identity = speaker.identity if speaker.stage.orders_are_signed else None
+        if identity:
+            identity.require_current(now)
+            opened = self.identities.open(identity, request.order)
+            if isinstance(opened, Rejected):
+                reason = Reason.BUSY if opened.rule == "engine" else Reason.SIGNATURE
+                raise OpeningRefused(reason, f"The order's signature is not accepted: {opened.sentence}", "order")
+            content, message = opened.content, request.order
+        order = decode_order(content)
+        if order.debtor != speaker.customer:
+            raise OpeningRefused(Reason.NO_RIGHT, "The order is from another customer than this session.", "debtor")
+        if order.bank != self.bank:
+            raise OpeningRefused(Reason.NO_RIGHT, "The order is for another bank.", "bank")
+        certificate = identity.key_digest if identity and speaker.stage.is_certified else None
+        if order.certificate != certificate:
+            raise OpeningRefused(
+                Reason.CERTIFICATE_INVALID, "The order names another certificate than this session's.", "certificate"
+            )
+        return Submission(
+            order=order,
+            content=content,
+            message=message,
+            stage=speaker.stage.value,
+            key_digest=identity.key_digest if identity else None,
+            since=request.since,
+        )
+
+    def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
+        try:
+            outcome = future.result(DECISION_SECONDS)
+        except (BankError, TimeoutError) as error:
+            # The order may be booked: "nothing was recorded" could be a lie. Silence makes the client look it up.
+            note("posting-failed", level=40, trace=True, customer=speaker.customer, transfer=identifier)
+            raise OutcomeUnknown(str(error)) from None
+        return self._outcome(speaker, number, identifier, outcome)
+
+    def _outcome(self, speaker: Speaker, number: int, identifier: str, outcome: Outcome) -> Answer:
+        if isinstance(outcome, Refused):
+            return messages.refuse(
+                outcome.reason,
+                number=number,
+                time=format_time(self.clock()),
+                sentence=outcome.sentence,
+                field=outcome.field,
+                transfer_identifier=identifier,
+            )
+        if not outcome.duplicate and decode_entry(outcome.entry).status is Status.REJECTED:
+            self.refusals.count(speaker.customer, self.clock())
+        return NumberedReceipt(number=number, receipt=outcome)
+
+    def _look_up(self, speaker: Speaker, request: LookUpOrder) -> Answer:
+        found = self.posting.look_up(speaker.customer, request.transfer_identifier, request.order, request.since)
+        if found is None:
+            return Unknown(number=request.number, transfer_identifier=request.transfer_identifier)
+        return self._outcome(speaker, request.number, request.transfer_identifier, found)
+
+    def _balance(self, speaker: Speaker, request: AskBalance) -> Answer:
+        account = accounts.get(self.ledger, speaker.customer)
+        return Balance(
+            balance=format_amount(account.balance_minor, self.ledger.currency),
+            currency=self.ledger.currency,
+            customer=speaker.customer,
+            number=request.number,
+            time=format_time(self.clock()),
+        )
+
+    def _statement(self, speaker: Speaker, request: AskStatement) -> Answer:
+        account = accounts.get(self.ledger, speaker.customer)
+        # One line beyond the page tells whether there are more.
+        lines = accounts.statement(self.ledger, speaker.customer, request.after, request.lines + 1)
+        return Statement(
+            balance=format_amount(account.balance_minor, self.ledger.currency),
+            currency=self.ledger.currency,
+            customer=speaker.customer,
+            lines=lines[: request.lines],
+            more=len(lines) > request.lines,
+            number=request.number,
+            time=format_time(self.clock()),
+        )
+
+    def _evidence(self, speaker: Speaker, request: AskEvidence) -> Answer:
+        files = self.dossier.files(speaker.customer, request.transfer_identifier)
+        if files is None:
+            raise OpeningRefused(Reason.NOT_FOUND, field="transfer_identifier")
+        return Evidence(files=files, number=request.number, transfer_identifier=request.transfer_identifier)
+
+    def _register(self, speaker: Speaker, request: RegisterKey) -> Answer:
+        if speaker.stage is not Stage.PASSWORD or self.minimum_stage.is_certified:
+            raise OpeningRefused(Reason.REGISTRATION, field="key")
+        try:
+            fingerprint = examine(request.key, speaker.customer)
+        except KeyringError as error:
+            raise OpeningRefused(Reason.MALFORMED, str(error), "key") from None
+        try:
+            self.customers.register_key(speaker.customer, fingerprint, request.key)
+        except RecordError as error:
+            raise OpeningRefused(Reason.REGISTRATION, str(error), "key") from None
+        note("key-registered", customer=speaker.customer, fingerprint=fingerprint)
+        return Registered(bank_key=self.public_key(), fingerprint=fingerprint, number=request.number)

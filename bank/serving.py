@@ -1,0 +1,112 @@
+"""All parts of a serving bank are put together here, and taken apart in the reverse order."""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bank.errors import ConfigurationError
+from bank.evidence import Dossier
+from bank.home import BankHome
+from bank.identities import Identities
+from bank.journal import note
+from bank.opening import Opener, Turns
+from bank.password_stage import Nonces, PasswordStage
+from bank.refusals import RefusalLimiter
+from bank.server import Server
+from bank.service import Service
+from keyring.home import Home
+from keyring.worker import Worker
+from protocol.transport import Address
+
+_TMPFS = Path("/dev/shm")  # noqa: S108 - the folder made there is private
+
+
+@contextmanager
+def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterator[tuple[Server, Address]]:
+    """A server that listens as bank.toml says, with its address; it is stopped when the block is left.
+
+    Stopping answers what was taken and refuses the rest. Raises ConfigurationError where the bank cannot serve yet.
+    """
+    config, limits = home.config, home.config.limits
+    authority = home.authority()
+    if config.minimum_stage.is_certified and (authority is None or not home.certificate_path.exists()):
+        raise ConfigurationError(
+            "This bank has no certificate yet, and its minimum_stage is certified. Make a request with `bank request`, "
+            "telephone the authority, then run `bank fetch`; `bank status` says where it stands."
+        )
+    with ExitStack() as stack:
+        stack.enter_context(_only_server(home))
+        runtime = runtime_folder(home.path)
+        identities = Identities(runtime, authority, limits.active_customers)
+        stack.callback(identities.close)
+        keyless = Home.create(runtime / "keyless", own_keys=False)
+        stack.callback(home.gnupg.stop)
+        ledger = stack.enter_context(home.open_ledger())
+        signer = home.signer()
+        stack.callback(signer.close)
+        posting = stack.enter_context(home.open_posting(ledger, signer, clock))
+        sealed_worker = stack.enter_context(Worker(home.gnupg))
+        customers = home.customers(ledger)
+        service = Service(
+            bank=config.fingerprint,
+            minimum_stage=config.minimum_stage,
+            public_key=home.public_key,
+            ledger=ledger,
+            posting=posting,
+            customers=customers,
+            identities=identities,
+            dossier=Dossier(home, ledger, posting, signer, clock),
+            refusals=RefusalLimiter(limits.refusals_per_minute),
+            clock=clock,
+        )
+        opener = Opener(
+            bank=config.fingerprint,
+            minimum_stage=config.minimum_stage,
+            customers=customers,
+            identities=identities,
+            sealed_worker=sealed_worker,
+            turns=Turns(limits.openings_at_once, limits.wait_seconds),
+            clock=clock,
+        )
+        password_stage = PasswordStage(
+            bank=config.fingerprint,
+            customers=customers,
+            sealed_worker=sealed_worker,
+            keyless=keyless,
+            turns=Turns(limits.password_messages_at_once, limits.wait_seconds),
+            nonces=Nonces(limits.nonces),
+            clock=clock,
+        )
+        server = Server(limits, opener, password_stage, service, customers, clock)
+        address = server.listen(Address.parse(config.listen))
+        note("serving", address=address, minimum_stage=config.minimum_stage.value)
+        try:
+            yield server, address
+        finally:
+            # First the connections, whose answers still need everything that is ended after them.
+            whole = server.stop()
+            note("stopped", all_answered=int(whole))
+
+
+def runtime_folder(home: Path) -> Path:
+    """Where customers' small homes lie while the bank serves: in memory where that can be, made anew each time.
+
+    Its name is made from the home's, so that a server that was killed leaves nothing that the next does not clear.
+    """
+    digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+    return (_TMPFS if os.access(_TMPFS, os.W_OK | os.X_OK) else home.resolve()) / f"countersign-bank-{digest}"
+
+
+@contextmanager
+def _only_server(home: BankHome) -> Iterator[None]:
+    """Two servers in one home would clear each other's small homes; the second is refused."""
+    with home.lock_path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(f"Another `bank serve` is running in {home.path}; stop that one first.") from None
+        yield

@@ -1,0 +1,77 @@
+"""The command lines look alike: one way each to name a home, ask for JSON, read a passphrase, report an error."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import click
+
+from keyring.errors import KeyringError, PassphraseError
+from keyring.printable import printable
+from protocol.errors import ProtocolError
+from protocol.secret import Secret
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+class Group(click.Group):
+    """Turns an error of ours into a sentence on standard error and exit code 1; anything else is a fault and shows."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (KeyringError, ProtocolError)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except self.errors as error:
+            raise click.ClickException(printable(str(error))) from None
+
+
+def with_home(variable: str) -> Callable[[Command], Command]:
+    """The option --home of a party, whose default is an environment variable, then the platform's data folder."""
+
+    def decorate(command: Command) -> Command:
+        return click.option(
+            "--home",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar=variable,
+            callback=lambda _ctx, _param, value: value or _data_folder(variable.removesuffix("_HOME").lower()),
+            help=f"The folder with everything of this party. Default: {variable}, else the platform's data folder.",
+        )(command)
+
+    return decorate
+
+
+def with_json(command: Command) -> Command:
+    """The flag --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
+
+
+def json_text(value: object) -> str:
+    """JSON as all commands print it."""
+    return json.dumps(value, indent=2, ensure_ascii=True)
+
+
+def read_passphrase(path: Path) -> Secret:
+    """The first line of a passphrase file, which others must not be able to read."""
+    try:
+        if path.stat().st_mode & 0o077 and path.is_file():
+            raise PassphraseError(f"Others may read {path}; close it with: chmod 600 '{path}'")
+        line = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+    except OSError as error:
+        raise PassphraseError(f"The passphrase file {path} cannot be read: {error.strerror}.") from None
+    if not line:
+        raise PassphraseError(f"The passphrase file {path} has an empty first line; put the passphrase there.")
+    return Secret(line)
+
+
+def _data_folder(party: str) -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir(f"countersign-{party}", appauthor=False))
+
+
+def is_terminal() -> bool:
+    """Whether a person sits at standard input."""
+    return os.isatty(0)
