@@ -115,6 +115,30 @@ def test_show_believes_no_claim_of_who_signed(party: Path) -> None:
     assert own["check"].startswith("BAD")
 
 
+def test_show_tells_of_revoked_and_expired_certifications_and_of_a_revoked_key(short_tmp: Path) -> None:
+    home = Home.create(short_tmp / "home", own_keys=True)
+    gpg(home, "--faked-system-time", "20240101T000000", "--quick-gen-key", "The CA", "ed25519", "cert", "0")
+    gpg(home, "--faked-system-time", "20240101T000000", "--quick-gen-key", "Bob", "ed25519", "sign,cert", "0")
+    bob = fingerprint_of(home, "Bob")
+    sign = ("-u", "The CA", "--default-cert-expire", "1d", "--quick-sign-key", bob)
+    gpg(home, "--faked-system-time", "20240102T000000", *sign)
+    before = json_of("show", "Bob", "--home", str(home.path))
+    assert [(voucher["own"], voucher["expired"]) for voucher in before["names"][0]["vouchers"]] == [
+        (True, False),
+        (False, True),
+    ]
+    assert "EXPIRED on 2024-01-03" in printed("show", "Bob", "--home", str(home.path))
+
+    gpg(home, "-u", "The CA", "--quick-revoke-sig", bob, "The CA")
+    revocation = (home.path / "openpgp-revocs.d" / f"{bob}.rev").read_bytes().replace(b":-----BEGIN", b"-----BEGIN")
+    gpg(home, "--import", stdin=revocation)
+    home.stop()
+    after = json_of("show", "Bob", "--home", str(home.path))
+    assert (before["revoked"], after["revoked"], after["usable"]) == (False, True, [])
+    assert [voucher["revocation"] for voucher in after["names"][0]["vouchers"]].count(True) == 1
+    assert "certification revoked by" in printed("show", "Bob", "--home", str(home.path))
+
+
 def test_no_control_character_of_a_stranger_reaches_the_terminal(party: Path) -> None:
     for arguments in (("list",), ("show", "Mallory"), ("show", "nobody \x1b[2J \u202e"), ("list", "--json")):
         result = keyring(*arguments, "--home", str(party))
