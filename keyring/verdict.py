@@ -109,6 +109,7 @@ _VALIDSIG: Final = re.compile(
     rb"([0-9A-F]{40}) \d{4}-\d\d-\d\d (\d{1,12}) \d{1,12} 4 \d{1,3} \d{1,3} (\d{1,3})"
     rb" ([0-9A-F]{2}) ([0-9A-F]{40})"
 )
+_TRUST: Final = re.compile(rb"0 pgp(?: .*)?")
 _SHAPES: Final[Mapping[str, re.Pattern[bytes]]] = {
     "NEWSIG": re.compile(rb".*"),  # the signer's own word for its user ID
     "GOODSIG": re.compile(rb"[0-9A-F]{16} .*"),
@@ -122,12 +123,7 @@ _SHAPES: Final[Mapping[str, re.Pattern[bytes]]] = {
     "DECRYPTION_OKAY": re.compile(rb""),
     "GOODMDC": re.compile(rb""),
     "END_DECRYPTION": re.compile(rb""),
-    "TRUST_UNKNOWN": re.compile(rb"0 pgp(?: .*)?"),
-    "TRUST_UNDEFINED": re.compile(rb"0 pgp(?: .*)?"),
-    "TRUST_NEVER": re.compile(rb"0 pgp(?: .*)?"),
-    "TRUST_MARGINAL": re.compile(rb"0 pgp(?: .*)?"),
-    "TRUST_FULLY": re.compile(rb"0 pgp(?: .*)?"),
-    "TRUST_ULTIMATE": re.compile(rb"0 pgp(?: .*)?"),
+    **{f"TRUST_{level}": _TRUST for level in ("UNKNOWN", "UNDEFINED", "NEVER", "MARGINAL", "FULLY", "ULTIMATE")},
 }
 
 _SIGNATURE: Final = frozenset({"NEWSIG", "GOODSIG", "VALIDSIG", "SIG_ID"})

@@ -88,7 +88,7 @@ class Worker:
                     return self._ask(message, expected)
                 except (_Lost, EngineError, OSError) as error:
                     return Rejected("engine", f"GnuPG did not answer as it should ({error}); try again.")
-        return open_once(self._home, message, expected)
+        return open_once(self._home, message, expected, clock=self._clock)
 
     def close(self) -> None:
         """Wait for the message in flight (at most its time limit), end the process, remove the folder."""
@@ -108,14 +108,15 @@ class Worker:
     def _ask(self, message: bytes, expected: Expectation) -> Opened | Rejected:
         gpg = self._running()
         self._made += 1
-        given, result = self._folder / f"{self._made}.gpg", self._folder / f"{self._made}"
+        given = f"{self._made}.gpg"
+        source, result = f"{self._folder}/{given}", f"{self._folder}/{self._made}"
         if os.path.lexists(result):
             raise _Lost("its output is in the way")
         try:
-            _write_new(given, message)
-            gpg.names.write(f"{given.name}\n".encode())
+            _write_new(source, message)
+            gpg.names.write(f"{given}\n".encode())
             gpg.names.flush()
-            verdict = _timely(judge(self._answer(gpg, given.name), expected), self._clock())
+            verdict = _timely(judge(self._answer(gpg, given), expected), self._clock())
             if isinstance(verdict, Rejected):
                 return verdict
             content = _read_result(result)
@@ -126,9 +127,9 @@ class Worker:
             self._stop()
             raise
         finally:
-            for path in (given, result):
+            for path in (source, result):
                 with suppress(OSError):
-                    path.unlink()
+                    os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
 
     def _running(self) -> process.RunningGpg:
         """The process, replaced if it died or if its home is not what it was: gpg keeps old keys in its caches."""
@@ -229,6 +230,7 @@ def open_once(
     passphrase: Secret | None = None,
     timeout_seconds: float = ONCE_TIMEOUT_SECONDS,
     faked_time: int | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Opened | Rejected:
     """Open one message as :meth:`Worker.open` does, by a process for it alone: for clients and rare work.
 
@@ -249,7 +251,7 @@ def open_once(
         )
     except EngineError as error:
         return Rejected("engine", str(error))
-    verdict = _timely(judge(outcome.status, expected), time.time() if faked_time is None else faked_time)
+    verdict = _timely(judge(outcome.status, expected), clock() if faked_time is None else faked_time)
     return Opened(outcome.output, verdict) if isinstance(verdict, Accepted) else verdict
 
 
@@ -294,7 +296,7 @@ def _stamps(home: Home) -> tuple[object, ...]:
     stamps: list[object] = [_inode(home.path.stat())]
     for name in _WATCHED:
         try:
-            found = os.stat(f"{home.path}/{name}")  # noqa: PTH116 - for every message, where Path costs five times as much
+            found = os.stat(f"{home.path}/{name}")  # noqa: PTH116 - likewise
         except FileNotFoundError:
             stamps.append(None)
         else:
@@ -306,13 +308,13 @@ def _inode(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _write_new(path: str, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         file.write(content)
 
 
-def _read_result(path: Path) -> bytes | None:
+def _read_result(path: str) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -217,6 +217,26 @@ def test_a_process_killed_between_two_messages_costs_nothing(worker: Worker, cas
     assert_opens(worker, cast)
 
 
+@pytest.mark.parametrize("said", ["[GNUPG:] FILE_START 3 9.gpg", "[GNUPG:] GOODMDC\\n[GNUPG:] FILE_START 3 1.gpg"])
+def test_an_answer_out_of_step_is_refused(
+    said: str, cast: Cast, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gpg that answers for another message, with all that acceptance takes; and, as the twin, one that does not."""
+    message = cast.alice.make("--sign", content=ORDER)
+    lines = run(cast.judges, "--decrypt", stdin=message).status.decode().strip().replace("\n", "\\n")
+    (short_tmp / "gpg").touch(mode=0o700)
+    monkeypatch.setenv("PATH", f"{short_tmp}:{os.environ['PATH']}")
+    for start, rule in ((said, "engine"), ("[GNUPG:] FILE_START 3 1.gpg", None)):
+        (short_tmp / "gpg").write_text(
+            "#!/bin/bash\n"
+            'for word; do [ "$before" = --status-fd ] && STATUS=$word; before=$word; done\n'
+            f"read -r name; printf order > 1; printf '{start}\\n{lines}\\n[GNUPG:] FILE_DONE\\n' >&$STATUS; cat\n"
+        )
+        with Worker(cast.judges) as worker:
+            found = worker.open(message, cast.by_alice)
+        assert (found.rule if isinstance(found, Rejected) else None) == rule
+
+
 def test_a_home_replaced_whole_is_noticed(cast: Cast, short_tmp: Path) -> None:
     path = small_home(short_tmp / "home", cast.authority, certified(cast.authority, cast.alice)).path
     small_home(short_tmp / "next", cast.authority, cast.bob.export())
