@@ -1,5 +1,7 @@
 """What the bank can prove: the evidence of one transfer, and the audit of all."""
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -47,22 +49,31 @@ def audit(home: Path, as_json: bool, since: int) -> None:
 
     Exit code 0 if all is in order, 1 if not; then the first bad row of each kind is named.
     """
-    from bank.auditing import audit_bank
+    from bank.reverify import audit_bank
 
     bank = BankHome.open(home)
-    with click.progressbar(length=0, label="Auditing", hidden=as_json) as bar:
+    with click.progressbar(
+        length=1, label="Auditing", hidden=as_json or not sys.stderr.isatty(), file=sys.stderr
+    ) as bar:
 
         def progress(done: int, total: int) -> None:
-            bar.length = total
+            bar.length = max(total, 1)
             bar.update(done - bar.pos)
 
-        report = audit_bank(bank, since=since, progress=progress)
+        try:
+            report = audit_bank(bank, since=since, progress=progress)
+        finally:
+            bank.release()
     if as_json:
-        click.echo(json_text(report.as_json()))
-    elif not report.findings:
-        click.echo(report.summary())
-    for finding in () if as_json else report.findings:
-        click.echo(printable(str(finding)), err=True)
+        click.echo(json_text(asdict(report)))
+    else:
+        click.echo(
+            f"{report.entries} log entries, {report.orders_verified} signed orders and {report.heads_verified} heads "
+            "were looked at."
+        )
+        for finding in report.findings:
+            click.echo(printable(f"{finding.row}: {finding.sentence}"), err=True)
+        click.echo(f"{len(report.findings)} findings." if report.findings else "All is in order.")
     if report.findings:
         raise SystemExit(1)
 
