@@ -1,0 +1,181 @@
+"""Who takes part in the ceremony: an authority, a bank, Alice, Bob, and somebody who says that he is Alice."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ca import ceremony, issuing
+from ca.applicant import Desk
+from ca.authority import Authority
+from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
+from ca.config import Limits
+from ca.desk import DeskServer
+from ca.messages import RequestState, SubmitRequest
+from ca.notices import make_notice
+from ca.requests import Request, Role, claimed_request, make_request
+from ca.store import Certificate, Confirmation, DeskStore
+from keyring import certification, keys, readout
+from keyring.home import Home
+from protocol.secret import Secret
+from protocol.transport import Address
+
+PASSPHRASE = Secret(b"a passphrase for tests")
+CODE = " ".join(readout.encode(b"letter"))
+CALL = CallerCode(CODE)
+CALL_BACK = CalledBack("+49 30 1234")
+
+
+@dataclass(frozen=True)
+class Applicant:
+    """A home with one key, and whom its owner claims to be."""
+
+    home: Home
+    fingerprint: str
+    role: Role
+    number: str
+    name: str
+
+    @classmethod
+    def make(cls, path: Path, role: Role, number: str, name: str) -> "Applicant":
+        home = Home.create(path, own_keys=True)
+        user_id = keys.user_id(name, number)
+        if role == "bank":
+            return cls(home, keys.new_bank_key(home, user_id).primary, role, number, name)
+        return cls(home, keys.new_customer_key(home, user_id, None), role, number, name)
+
+    @property
+    def words(self) -> str:
+        return " ".join(readout.words(self.fingerprint))
+
+    def request(self, clock: Callable[[], float] = time.time) -> bytes:
+        return make_request(
+            self.home,
+            self.fingerprint,
+            role=self.role,
+            number=self.number,
+            name=self.name,
+            passphrase=None,
+            clock=clock,
+        )
+
+    def notice(self, customer: "Applicant", *, code: str = CODE, name: str = "", at: float | None = None) -> bytes:
+        """The notice that this bank sends for a customer."""
+        return make_notice(
+            self.home,
+            self.fingerprint,
+            customer=customer.number,
+            name=name or customer.name,
+            caller_code=code,
+            clock=lambda: time.time() if at is None else at,
+        )
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Everybody's keys, made once; ``folder`` is an authority's, ``with_bank`` that of one with a certified bank."""
+
+    folder: Path
+    with_bank: Path
+    other_folder: Path
+    bank: Applicant
+    alice: Applicant
+    bob: Applicant
+    impostor: Applicant
+
+
+@contextmanager
+def opened(source: Path, path: Path) -> Iterator[Authority]:
+    """An authority in a copy of a folder."""
+    shutil.copytree(source, path)
+    with Authority.open(path) as authority:
+        yield authority
+
+
+@contextmanager
+def serving(store: DeskStore, limits: Limits | None = None, log: list[str] | None = None) -> Iterator[Desk]:
+    """A desk at a free port, and its client."""
+
+    def note(event: str, details: dict[str, str]) -> None:
+        if log is not None:
+            log.append(f"{event} {details}")
+
+    server = DeskServer(store, Address("127.0.0.1", 0), limits or Limits(), clock=time.time, log=note)
+    server.start()
+    try:
+        yield Desk(server.address)
+    finally:
+        server.stop()
+
+
+def file(authority: Authority, message: bytes) -> str:
+    """Hand a request in at the authority's desk without a socket; returns its identifier."""
+    server = DeskServer(
+        authority.desk, Address("127.0.0.1", 0), Limits(), clock=time.time, log=lambda _event, _details: None
+    )
+    answer = server.answer(SubmitRequest(message), "127.0.0.1")
+    server.stop()
+    assert isinstance(answer, RequestState)
+    return answer.identifier
+
+
+def confirm(
+    authority: Authority,
+    identifier: str,
+    heard: str,
+    caller: Caller = CALL_BACK,
+    notice: bytes | None = None,
+) -> Confirmation | Mistake:
+    return ceremony.confirm(
+        authority,
+        ceremony.waiting_request(authority, identifier),
+        heard=heard,
+        caller=caller,
+        operator="operator",
+        clock=time.time,
+        notice=notice,
+    )
+
+
+def issue(authority: Authority, identifier: str, days: int = 90) -> Certificate:
+    return issuing.issue(authority, identifier, days=days, passphrase=PASSPHRASE, clock=time.time)
+
+
+def certify(authority: Authority, applicant: Applicant) -> Certificate:
+    """The whole ceremony, for an applicant who was called back."""
+    identifier = file(authority, applicant.request())
+    assert isinstance(confirm(authority, identifier, applicant.words), Confirmation)
+    return issue(authority, identifier)
+
+
+def misissued(source: Path, path: Path, applicant: Applicant, *, number: str, role: str) -> bytes:
+    """The applicant's key as an authority would have certified it for this number and role."""
+    with opened(source, path) as authority:
+        home = authority.home()
+        try:
+            keys.import_key(home, keys.export_minimal(applicant.home, applicant.fingerprint), expected_fingerprint=None)
+            certification.certify(
+                home,
+                applicant.fingerprint,
+                keys.user_id(applicant.name, applicant.number),
+                number=number,
+                role=role,
+                request_digest=claimed(applicant).digest,
+                days=30,
+                passphrase=PASSPHRASE,
+                notations={},
+            )
+            return keys.export(home, applicant.fingerprint)
+        finally:
+            home.stop()
+
+
+def claimed(applicant: Applicant) -> Request:
+    return claimed_request(applicant.request())
+
+
+def send_notice(authority: Authority, message: bytes, customer: str = "1001") -> None:
+    """Lay a notice at the authority's desk without a socket."""
+    authority.desk.file_notice(str(hash(message)), customer, message)
