@@ -124,6 +124,11 @@ class Posting:
         head = self._heads.covering(since or 0)
         return head.message, self._consistency(since, head)
 
+    def place(self, leaf: int) -> tuple[SignedHead, tuple[str, ...]]:
+        """A signed head that covers a leaf, and the path that leads from the leaf to it."""
+        head = self._heads.covering(leaf + 1)
+        return head, self._merkle.inclusion(leaf, head.size)
+
     def _require_sound(self, submission: Submission) -> None:
         order = submission.order
         if order.bank != self._ledger.bank:

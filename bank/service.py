@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bank import accounts
 from bank.customers import Customers
+from bank.dossier import Dossier
 from bank.errors import BankError, Busy, RecordError, Stopping
-from bank.evidence import Dossier
+from bank.evidence import EvidenceRefused
 from bank.identities import Identities, Identity, OpeningRefused
 from bank.journal import note
 from bank.posting import Outcome, Posting, Refused, Submission
@@ -231,7 +232,10 @@ class Service:
         )
 
     def _evidence(self, speaker: Speaker, request: AskEvidence) -> Answer:
-        files = self.dossier.files(speaker.customer, request.transfer_identifier)
+        try:
+            files = self.dossier.files(speaker.customer, request.transfer_identifier)
+        except EvidenceRefused as error:
+            raise OpeningRefused(Reason.NOT_FOUND, str(error), "transfer_identifier") from None
         if files is None:
             raise OpeningRefused(Reason.NOT_FOUND, field="transfer_identifier")
         return Evidence(files=files, number=request.number, transfer_identifier=request.transfer_identifier)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bank.dossier import Dossier
 from bank.errors import ConfigurationError
-from bank.evidence import Dossier
 from bank.home import BankHome
 from bank.identities import Identities
 from bank.journal import note
@@ -59,7 +59,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             posting=posting,
             customers=customers,
             identities=identities,
-            dossier=Dossier(home, ledger, posting, signer, clock),
+            dossier=Dossier(home, ledger, posting, customers, signer, clock),
             refusals=RefusalLimiter(limits.refusals_per_minute),
             clock=clock,
         )

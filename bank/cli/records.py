@@ -20,7 +20,7 @@ def evidence(home: Path, identifier: str, debtor: str, out: Path) -> None:
     """Write the evidence of a transfer: a folder that stock gpg and sha256sum can check, by its VERIFY.md."""
     import time
 
-    from bank.evidence import Dossier
+    from bank.dossier import Dossier
     from protocol.evidence import write_folder
 
     bank = BankHome.open(home)
@@ -29,7 +29,8 @@ def evidence(home: Path, identifier: str, debtor: str, out: Path) -> None:
             signer = bank.signer()
             try:
                 with bank.open_posting(ledger, signer, time.time) as posting:
-                    files = Dossier(bank, ledger, posting, signer, time.time).files(debtor, identifier)
+                    dossier = Dossier(bank, ledger, posting, bank.customers(ledger), signer, time.time)
+                    files = dossier.files(debtor, identifier)
             finally:
                 signer.close()
     finally:

@@ -1,0 +1,64 @@
+"""What belongs to the evidence of one transfer is gathered here: from the ledger, the log and the bank's folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from bank import schema
+from bank.customers import Customers
+from bank.evidence import Keys, LoggedEntry, ReceiptSigner, SentOrder, make_evidence
+from bank.home import BankHome
+from bank.posting import Posting
+from bank.storage import Ledger
+from protocol import canonical
+from protocol.orders import parse_time
+from protocol.receipts import TreeHead
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """Gives the evidence folders of one bank."""
+
+    bank: BankHome
+    ledger: Ledger
+    posting: Posting
+    customers: Customers
+    signer: ReceiptSigner
+    clock: Callable[[], float]
+
+    def files(self, debtor: str, identifier: str) -> dict[str, bytes] | None:
+        """The files by name, None if the debtor has no transfer under this identifier. Raises EvidenceRefused."""
+        entry = schema.entry.c
+        with self.ledger.reading() as connection:
+            row = connection.execute(
+                select(entry.leaf, entry.entry, entry.content, entry.message, entry.key_digest).where(
+                    entry.debtor == debtor, entry.transfer_identifier == identifier
+                )
+            ).one_or_none()
+        if row is None:
+            return None
+        head, proof = self.posting.place(row.leaf)
+        said = canonical.decode_signed(TreeHead, head.content)
+        key = self.customers.key(row.key_digest) if row.key_digest else None
+        authority = self.bank.authority()
+        return make_evidence(
+            LoggedEntry(
+                entry=row.entry,
+                index=row.leaf,
+                log=said.log,
+                size=said.size,
+                root=said.root,
+                proof=proof,
+                head=head.message,
+            ),
+            SentOrder(row.content, row.message),
+            Keys(
+                bank=self.bank.public_key(),
+                customer=key.data if key else None,
+                authority=authority.key if authority else None,
+            ),
+            self.signer,
+            # Never earlier than the head, which is never earlier than the entry, whatever the clock says.
+            max(int(self.clock()), int(parse_time(said.time, "time").timestamp())),
+        )
