@@ -62,19 +62,21 @@ class FrameReader:
         """The next whole frame, None while it is incomplete; RemoteProtocolError names what is wrong with it."""
         if len(self._buffer) < HEADER_BYTES:
             return None
-        length, version, kind = _HEADER.unpack_from(self._buffer)
+        length, version, number = _HEADER.unpack_from(self._buffer)
         # The version is judged before anything else is read into the frame.
         if version != PROTOCOL_VERSION:
             raise RemoteProtocolError(f"The other party speaks protocol version {version}, not {PROTOCOL_VERSION}.")
-        if kind not in FrameType:
-            raise RemoteProtocolError(f"The frame has the unknown type {kind}.")
+        try:
+            kind = FrameType(number)
+        except ValueError:
+            raise RemoteProtocolError(f"The frame has the unknown type {number}.") from None
         if length > self.limit:
             raise RemoteProtocolError(f"The frame has {length} bytes; the limit is {self.limit} here.")
         if len(self._buffer) < HEADER_BYTES + length:
             return None
         body = bytes(self._buffer[HEADER_BYTES : HEADER_BYTES + length])
         del self._buffer[: HEADER_BYTES + length]
-        return Frame(FrameType(kind), body)
+        return Frame(kind, body)
 
     @property
     def pending_bytes(self) -> int:

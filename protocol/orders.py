@@ -15,10 +15,11 @@ ACCOUNT_NUMBER = re.compile("[0-9]{1,16}", re.ASCII)
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z", re.ASCII)
 
-Fingerprint = Annotated[str, Meta(pattern="^[0-9A-F]{40}$")]
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Identifier = Annotated[str, Meta(pattern=f"^[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}$")]
-Time = Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+# \Z and not $, which would also match before a line feed at the end.
+Fingerprint = Annotated[str, Meta(pattern=r"^[0-9A-F]{40}\Z")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Identifier = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}\Z")]
+Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
 Number = Annotated[str, Meta(max_length=34)]
 """An account number as given: whether it is well formed is decided, and answered with AC01."""
 

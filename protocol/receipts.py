@@ -9,9 +9,9 @@ from protocol.codes import Reason, Status
 from protocol.errors import ProtocolError
 from protocol.orders import Digest, Fingerprint, Identifier, Number, Time
 
-Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+Salt = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Size = Annotated[int, Meta(ge=0, lt=2**53)]
-LogIdentifier = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+LogIdentifier = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class ReceiptError(ProtocolError):

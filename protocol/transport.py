@@ -1,5 +1,6 @@
 """The one module with sockets: listening, connecting, and frames read and written under deadlines and limits."""
 
+import re
 import select
 import socket
 import threading
@@ -15,6 +16,12 @@ from protocol.limits import FRAME_BYTES_BEFORE_SESSION
 
 READ_BYTES = 64 * 1024
 BACKLOG = 512
+REFUSAL_SECONDS = 0.2
+"""How long a connection above the limits may keep the others waiting while it is told so."""
+
+_ADDRESS = re.compile(
+    r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII
+)
 
 Observer = Callable[[str, Frame], None]
 """Is told of each frame: ``"sent"`` or ``"received"``."""
@@ -30,10 +37,10 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> "Address":
         """Read an address; LocalProtocolError says how one is written."""
-        host, colon, port = text.strip().rpartition(":")
-        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        match = _ADDRESS.fullmatch(text.strip())
+        if match is None or int(match["port"]) > 65535:
             raise LocalProtocolError(f"{text[:80]!r} is not an address; write it as host:port, such as 127.0.0.1:7401.")
-        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+        return cls(match["bracketed"] or match["host"], int(match["port"]))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -133,6 +140,8 @@ def connect(address: Address, *, timeout_seconds: float, observe: Observer | Non
     """Open a connection; ConnectionLost says that nothing was sent."""
     try:
         sock = socket.create_connection((address.host, address.port), timeout=timeout_seconds)
+    except UnicodeError:  # a name that cannot be asked for: one of its parts has more than 63 characters
+        raise ConnectionLost(f"{address.host[:80]!a} is not the name of a machine; nothing was sent.") from None
     except OSError as error:
         raise ConnectionLost(
             f"Nobody answers at {address}: {error.strerror or error}. Nothing was sent; is the server running there?"
@@ -171,8 +180,10 @@ class Listener:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         try:
             self._socket = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise LocalProtocolError(f"Cannot listen at {address}: {error.strerror or error}.") from None
+        except (OSError, UnicodeError) as error:
+            raise LocalProtocolError(
+                f"Cannot listen at {address}: {getattr(error, 'strerror', None) or error}."
+            ) from None
         self.address = Address(*self._socket.getsockname()[:2])
         self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
 
@@ -221,12 +232,16 @@ class Listener:
             self._welcome(sock, str(peer[0]), f"{peer[0]} port {peer[1]}")
 
     def _welcome(self, sock: socket.socket, host: str, peer: str) -> None:
-        with suppress(OSError, ConnectionLost):
+        try:
             connection = Connection(sock, peer=peer)
-            thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
-            if not self._admit(connection, host, thread):
-                connection.send(self._refuse(), timeout_seconds=0.2)
-                connection.close()
+        except OSError:  # the peer is gone already
+            sock.close()
+            return
+        thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
+        if not self._admit(connection, host, thread):
+            with suppress(ConnectionLost):
+                connection.send(self._refuse(), timeout_seconds=REFUSAL_SECONDS)
+            connection.close()
 
     def _admit(self, connection: Connection, host: str, thread: threading.Thread) -> bool:
         with self._lock:
@@ -235,11 +250,15 @@ class Listener:
                 or len(self._open) >= self._limits.connections
                 or self._per_host[host] >= self._limits.connections_per_address
             )
-            if not full:
-                self._per_host[host] += 1
-                self._open[connection] = thread
+            if full:
+                return False
+            try:
                 thread.start()
-            return not full
+            except RuntimeError:  # the system gives no further thread: that is full, too
+                return False
+            self._per_host[host] += 1
+            self._open[connection] = thread
+            return True
 
     def _run(self, connection: Connection, host: str) -> None:
         try:
