@@ -3,16 +3,18 @@
 A finding is a value. The audit reads one snapshot and writes nothing, so it may run beside the server.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import DBAPIError
 
 from bank import schema
 from bank.batch import identity
 from bank.heads import HeadVerifier, head_file
-from bank.log import HASH_BYTES
+from bank.log import HASH_BYTES, Log
+from bank.replay import Leg, Legs, Walk
 from bank.storage import Ledger
 from protocol import canonical, merkle
 from protocol.codes import Status
@@ -51,37 +53,6 @@ class OrderRow:
 
 OrderVerifier = Callable[[OrderRow], str | None]
 """None if the order's message is what its debtor signed, else a sentence."""
-
-
-@dataclass
-class _Walk:
-    """What has been computed from the entries so far."""
-
-    size: int = 0
-    booked_at: int = 0
-    booking_count: int = 0
-    balances: dict[str, int] = field(default_factory=dict)
-    peaks: list[bytes] = field(default_factory=list)
-    """Hashes of the full subtrees at the right edge, the largest first: enough to go on, and for the root."""
-
-    def append(self, leaf: bytes) -> bytes:
-        """The hashes of all full subtrees that the leaf completes, from the leaf upwards."""
-        completed, position = [leaf], self.size
-        while position & 1:
-            completed.append(merkle.node_hash(self.peaks.pop(), completed[-1]))
-            position >>= 1
-        self.peaks.append(completed[-1])
-        self.size += 1
-        return b"".join(completed)
-
-    def root(self) -> bytes:
-        """Root of the tree so far."""
-        if not self.peaks:
-            return merkle.EMPTY_ROOT
-        root = self.peaks[-1]
-        for peak in reversed(self.peaks[:-1]):
-            root = merkle.node_hash(peak, root)
-        return root
 
 
 class _Enough(Exception):
@@ -123,15 +94,22 @@ class _Audit:
         self._identities: set[str] = set()
         self._heads: dict[int, list[tuple[str, bytes]]] = {}
         self._signed_size = -1
+        self._at = 0
 
     def run(self, since: int, outside: bytes | None) -> tuple[Finding, ...]:
+        """All findings, in the order in which they were met."""
         try:
+            for damage in self._ledger.damage(self._connection):
+                self._find(f"file {self._ledger.path.name}", f"The database is damaged: {damage}.")
             self._read_heads(since, outside)
             walk = self._begin(since)
             self._walk(walk, since)
             self._end(walk, since)
         except _Enough:
             pass
+        except (DBAPIError, TypeError, ValueError, OverflowError) as error:
+            # SQLite gives out whatever the bytes of a damaged row say, also of another type than the column's.
+            self._findings.append(Finding(f"entry {self._at}", f"It or a row near it cannot be read: {error}"))
         return tuple(self._findings)
 
     def _find(self, row: str, sentence: str) -> None:
@@ -175,15 +153,27 @@ class _Audit:
             self._heads.setdefault(head.size, []).append((row, bytes.fromhex(head.root)))
             self._signed_size = max(self._signed_size, head.size)
 
-    def _compare_root(self, walk: _Walk) -> None:
+    def _compare_root(self, walk: Walk) -> None:
         for row, root in self._heads.pop(walk.size, ()):
             if root != walk.root():
                 self._find(row, f"The first {walk.size} entries are not those that the bank signed.")
 
     # Entries
 
-    def _begin(self, since: int) -> _Walk:
-        walk = _Walk()
+    def _signed_meanwhile(self, walk: Walk) -> bool:
+        """Whether a server at work has signed the last entries since the audit began."""
+        content = self._verify_head(_outside(self._ledger) or b"")
+        if content is None:
+            return False
+        head, log = canonical.decode(TreeHead, content), Log(self._ledger)
+        return (
+            (head.bank, head.log) == (self._ledger.bank, self._ledger.log)
+            and head.size >= walk.size
+            and (log.root(walk.size), log.root(head.size).hex()) == (walk.root(), head.root)
+        )
+
+    def _begin(self, since: int) -> Walk:
+        walk = Walk()
         if since == 0:
             return walk
         entry = schema.entry.c
@@ -214,13 +204,13 @@ class _Audit:
                 latest, (booking.account == latest.c.account) & (booking.number == latest.c.number)
             )
         )
-        walk.balances = {account: balance for account, balance in rows}
+        walk.balances = dict(rows.all())
         return walk
 
-    def _walk(self, walk: _Walk, since: int) -> None:
+    def _walk(self, walk: Walk, since: int) -> None:
         entry, key = schema.entry, schema.key
         total = self._connection.execute(select(func.count()).select_from(entry)).scalar_one()
-        legs = _Legs(self._connection, since)
+        legs = Legs(self._connection, since)
         self._compare_root(walk)
         for row in self._connection.execute(
             select(entry, key.c.fingerprint, key.c.data)
@@ -228,6 +218,7 @@ class _Audit:
             .where(entry.c.leaf >= since)
             .order_by(entry.c.leaf)
         ):
+            self._at = walk.size
             if row.leaf != walk.size:
                 self._find(f"entry {walk.size}", f"It is missing; the next one is entry {row.leaf}.")
                 raise _Enough  # every hash and balance after a gap differs
@@ -239,7 +230,7 @@ class _Audit:
         for leg in legs.rest():
             self._find(f"booking {leg.number} of account {leg.account}", f"There is no entry {leg.leaf} for it.")
 
-    def _entry(self, walk: _Walk, row: "Row[*tuple[object, ...]]", legs: list["_Leg"]) -> None:
+    def _entry(self, walk: Walk, row: "Row[*tuple[object, ...]]", legs: list[Leg]) -> None:
         name = f"entry {row.leaf}"
         hashes = walk.append(merkle.leaf_hash(row.entry))
         if hashes != row.hashes:
@@ -252,6 +243,7 @@ class _Audit:
         for wrong, sentence in (
             (canonical.digest(row.content) != entry.order, "Its order is not the one that was decided."),
             (row.order_digest != entry.order, "Its digest of the order is not the entry's."),
+            (row.data is not None and canonical.digest(row.data) != row.key_digest, "Its key is not the one it names."),
             (row.stage != entry.stage, f"It stands under the stage {row.stage}, but was decided in {entry.stage}."),
             (
                 row.identity != identity(entry.debtor, entry.transfer_identifier),
@@ -279,10 +271,8 @@ class _Audit:
 
     # Bookings
 
-    def _legs(
-        self, walk: _Walk, name: str, entry: LogEntry, ordered: str, booking_count: int, legs: list["_Leg"]
-    ) -> None:
-        expected: list[_Leg] = []
+    def _legs(self, walk: Walk, name: str, entry: LogEntry, ordered: str, booking_count: int, legs: list[Leg]) -> None:
+        expected: list[Leg] = []
         if entry.status is Status.SETTLED:
             try:
                 amount = parse_amount(entry.amount, self._ledger.currency)
@@ -295,7 +285,7 @@ class _Audit:
             for number, minor in ((entry.debtor, -amount), (entry.creditor, amount)):
                 balance = walk.balances.get(number, 0) + minor
                 walk.balances[number] = balance
-                expected.append(_Leg(walk.booking_count, number, minor, balance, walk.size - 1))
+                expected.append(Leg(walk.booking_count, number, minor, balance, walk.size - 1))
                 if balance < 0 and number != schema.BANK_ACCOUNT:
                     self._find(name, f"With it the account {number} falls below zero.")
         if entry.reference != (str(walk.booking_count) if expected else None) or booking_count != walk.booking_count:
@@ -307,18 +297,19 @@ class _Audit:
             if leg not in expected:
                 self._find(f"booking {leg.number} of account {leg.account}", f"It does not follow from {name}.")
 
-    def _end(self, walk: _Walk, since: int) -> None:
+    def _end(self, walk: Walk, since: int) -> None:
         for size, heads in sorted(self._heads.items()):
-            for row, _ in heads:
-                self._find(row, f"The bank signed {size} entries, but there are {walk.size}: the last ones are lost.")
-        if walk.size > max(self._signed_size, since):
+            if size > walk.size:
+                for row, _ in heads:
+                    self._find(row, f"The bank signed {size} entries, but there are {walk.size}: the last are lost.")
+        if walk.size > max(self._signed_size, since) and not self._signed_meanwhile(walk):
             self._find(
                 f"entry {max(self._signed_size, since)}",
                 "No signed head covers it and what follows. If the server was stopped hard a moment ago, start it: it "
                 "signs them. Else they were added by another hand.",
             )
         rows = self._connection.execute(select(schema.account.c.number, schema.account.c.balance_minor)).all()
-        kept = {number: balance for number, balance in rows}
+        kept = dict(rows)
         for number in sorted(kept.keys() | walk.balances.keys()):
             computed = walk.balances.get(number, 0)
             if number not in kept:
@@ -330,43 +321,6 @@ class _Audit:
                 )
         if sum(kept.values()):
             self._find("accounts", f"All balances add up to {sum(kept.values())} minor units instead of zero.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Leg:
-    number: int
-    account: str
-    amount_minor: int
-    balance_minor: int
-    leaf: int
-
-
-class _Legs:
-    """The bookings in order of their entries, read beside them."""
-
-    def __init__(self, connection: Connection, since: int) -> None:
-        booking = schema.booking.c
-        rows = connection.execute(
-            select(booking.number, booking.account, booking.amount_minor, booking.balance_after_minor, booking.leaf)
-            .where(booking.leaf >= since)
-            .order_by(booking.leaf, booking.amount_minor)
-        )
-        self._rows: Iterator[_Leg] = (_Leg(*row) for row in rows)
-        self._next = next(self._rows, None)
-
-    def of(self, leaf: int) -> list[_Leg]:
-        """The legs of one entry; entries are asked for in order."""
-        found = []
-        while self._next is not None and self._next.leaf <= leaf:
-            found.append(self._next)
-            self._next = next(self._rows, None)
-        return found
-
-    def rest(self) -> Iterator[_Leg]:
-        """Legs after the last entry."""
-        while self._next is not None:
-            yield self._next
-            self._next = next(self._rows, None)
 
 
 def _outside(ledger: Ledger) -> bytes | None:

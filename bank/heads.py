@@ -149,7 +149,8 @@ def head_file(ledger: Ledger) -> Path:
 
 def write_file(path: Path, message: bytes) -> None:
     """Replaces the file in one step, durably: after a crash it holds the old head or the new one, whole."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    # Two servers on one ledger may write at once; then the older head may stay, until the next one is signed.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}")
     try:
         with temporary.open("wb") as file:
             file.write(message)

@@ -141,6 +141,11 @@ class Ledger:
         with self._exclusive(), _translated(self.path), self._writer.connect() as connection, connection.begin():
             yield connection
 
+    def damage(self, connection: Connection) -> tuple[str, ...]:
+        """What the engine itself finds wrong with its file, at most ten things; empty if nothing."""
+        found = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
+        return () if list(found) == ["ok"] else tuple(found)
+
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         # SQLite's busy handler sleeps between its tries, so writers in several processes would wait for long and be
