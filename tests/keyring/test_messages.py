@@ -82,19 +82,28 @@ def test_a_passphrase_opens_the_key_and_a_wrong_one_is_said_to_be_wrong(cast: Ca
     require_signed_message(sign(forgetful, cast.bob_fingerprint, CONTENT))  # the agent remembers it
 
 
-def test_without_passphrase_and_terminal_the_option_is_named(
-    cast: Cast, forgetful: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(messages, "_terminal", lambda: False)
-    with pytest.raises(PassphraseError, match="--passphrase-file"):
-        sign(forgetful, cast.bob_fingerprint, CONTENT)
-
-
 ANSWERS = {
     "right": "echo D correct horse; echo OK",
     "wrong": "echo D something else; echo OK",
     "cancelled": "echo ERR 83886179 Operation cancelled",
 }
+
+
+def give_pinentry(home: Home, program: Path, answer: str) -> None:
+    cases = f"GETPIN) {ANSWERS[answer]};; BYE) echo OK; exit;; *) echo OK;;"
+    program.write_text(f"#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in {cases} esac; done\n")
+    program.chmod(0o700)
+    with (home.path / "gpg-agent.conf").open("a") as conf:
+        conf.write(f"pinentry-program {program}\n")
+
+
+def test_without_passphrase_and_terminal_nobody_is_asked_and_the_option_is_named(
+    cast: Cast, forgetful: Home, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_pinentry(forgetful, short_tmp / "pinentry", "right")
+    monkeypatch.setattr(messages, "_terminal", lambda: False)
+    with pytest.raises(PassphraseError, match="--passphrase-file"):
+        sign(forgetful, cast.bob_fingerprint, CONTENT)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +113,8 @@ ANSWERS = {
 def test_at_a_terminal_pinentry_asks(
     answer: str, told: str | None, cast: Cast, forgetful: Home, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    give_pinentry(forgetful, short_tmp / "pinentry", answer)
     monkeypatch.setattr(messages, "_terminal", lambda: True)
-    pinentry = short_tmp / "pinentry"
-    cases = f"GETPIN) {ANSWERS[answer]};; BYE) echo OK; exit;; *) echo OK;;"
-    pinentry.write_text(f"#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in {cases} esac; done\n")
-    pinentry.chmod(0o700)
-    with (forgetful.path / "gpg-agent.conf").open("a") as conf:
-        conf.write(f"pinentry-program {pinentry}\n")
     if told is None:
         require_signed_message(sign(forgetful, cast.bob_fingerprint, CONTENT))
     else:
