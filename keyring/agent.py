@@ -302,8 +302,8 @@ class _Connection:
             raise _Broken(f"ended the connection ({error})") from None
 
     def _line(self, deadline: float) -> bytes:
-        while b"\n" not in self._received:
-            if len(self._received) > LINE_LIMIT_BYTES:
+        while (length := self._received.find(b"\n")) < 0 or length >= LINE_LIMIT_BYTES:
+            if len(self._received) >= LINE_LIMIT_BYTES:
                 raise _Broken("sent a line longer than Assuan allows")
             try:
                 self._limit_wait(deadline)

@@ -55,7 +55,8 @@ class Scene:
     def certify_oddly(self, *notations: str, at: int | None = None, expire: str = "30d", user_id: str = "") -> bytes:
         """Alice's key as certified by the authority without the checks of `certify`."""
         process.run(self.ca.home, "--import", stdin=self.alice.key())
-        arguments = [f"--cert-notation={text.replace('=', '@countersign.example=', 1)}" for text in notations]
+        named = [text if "@" in text else text.replace("=", "@countersign.example=", 1) for text in notations]
+        arguments = [f"--cert-notation={text}" for text in named]
         outcome = process.run(
             self.ca.home,
             *("--force-sign-key", "--default-cert-expire", expire, *arguments),

@@ -6,8 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import SocketIO
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -188,24 +189,19 @@ def stand_in(folder: Path, answer: bytes | None) -> Iterator[Path]:
 
         def serve() -> None:
             while not ended.is_set():
-                try:
+                with suppress(OSError):  # the client is free to hang up on what it hears
                     connection, _ = listener.accept()
-                except OSError:
+                    with connection, connection.makefile("rwb", buffering=0) as stream:
+                        converse(stream)
+
+        def converse(stream: SocketIO) -> None:
+            stream.write(b"OK greetings\n")
+            while line := stream.readline():
+                if line == b"PKSIGN\n" and answer is None:
+                    ended.wait(10)
+                stream.write(answer or b"" if line == b"PKSIGN\n" else b"OK\n")
+                if line == b"PKSIGN\n" and not answer:
                     return
-                with connection, connection.makefile("rwb") as stream:
-                    stream.write(b"OK greetings\n")
-                    stream.flush()
-                    try:
-                        for line in stream:
-                            if line == b"PKSIGN\n" and answer is None:
-                                ended.wait(10)
-                                return
-                            stream.write(answer if line == b"PKSIGN\n" and answer is not None else b"OK\n")
-                            stream.flush()
-                            if answer == b"":
-                                break
-                    except OSError:
-                        pass
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -242,8 +238,6 @@ def test_well_formed_answer_of_a_stand_in_is_taken(short_tmp: Path, monkeypatch:
         pytest.param(b"D " + GOOD + b"x\nOK\n", id="trailing byte"),
         pytest.param(b"D " + GOOD.replace(b"%25", b"%2x") + b"\nOK\n", id="broken escape"),
         pytest.param(b"D " + GOOD.replace(b"eddsa", b"ecdsa") + b"\nOK\n", id="another algorithm"),
-        pytest.param(b"D " + b"0" * 2000 + b"\nOK\n", id="long line"),
-        pytest.param((b"D " + b"0" * 900 + b"\n") * 40 + b"OK\n", id="much data"),
         pytest.param(b"GARBAGE\n", id="not Assuan"),
         pytest.param(b"ERR 0x5 what\n", id="malformed error"),
         pytest.param(b"ERR 67108949 \x1b[2JNo\x85\n", id="an error"),
@@ -255,3 +249,18 @@ def test_answer_that_is_not_one_is_an_error(
     with stand_in(short_tmp, answer) as path, pytest.raises(KeyringError) as caught:
         ask(path, monkeypatch, timeout_seconds=0.5)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence"),
+    [
+        pytest.param(b"#" * 2_000 + b"\n", "longer than Assuan allows", id="a long line"),
+        pytest.param(b"#" * 20_000, "longer than Assuan allows", id="a line without an end"),
+        pytest.param((b"D " + b"0" * 900 + b"\n") * 40, "more than 16384 bytes", id="much data"),
+    ],
+)
+def test_answer_beyond_a_limit_is_cut_off(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch, before: bytes, sentence: str
+) -> None:
+    with stand_in(short_tmp, before + b"D " + GOOD + b"\nOK\n") as path, pytest.raises(EngineError, match=sentence):
+        ask(path, monkeypatch)

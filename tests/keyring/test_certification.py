@@ -8,6 +8,7 @@ import pytest
 from keyring import certification, keys, process
 from keyring.certification import CaTemplate, read_certification, registered_home
 from keyring.errors import KeyringError, NotCertified, PassphraseError, UnsuitableKey
+from keyring.home import Home
 from protocol.secret import Secret
 from tests.keyring.scene import COMPLETE, DAY, DIGEST, PASSPHRASE, Scene
 
@@ -148,9 +149,19 @@ def test_incomplete_certification_beside_a_complete_one_is_refused(scene: Scene)
     scene.refuse(scene.certify_oddly(), "notations")
 
 
-def test_complete_certification_with_foreign_notations_is_read(scene: Scene) -> None:
-    process.run(scene.ca.home, "--import", stdin=scene.alice.key())
-    assert scene.judge(scene.certify_oddly(*COMPLETE, "later-invention=1"))[1].number == "1001"
+def test_complete_certification_with_other_notations_is_read(scene: Scene) -> None:
+    offered = scene.certify_oddly(*COMPLETE, "later-invention=1", "number@elsewhere.example=1002")
+    assert scene.judge(offered)[1].number == "1001"
+
+
+def test_certification_that_gpg_does_not_trust_is_refused(scene: Scene) -> None:
+    """Our reading alone does not suffice: here the authority's key is in the home, but gpg was not told to trust it."""
+    home = Home.create(scene.folder / "template", own_keys=False)
+    keys.import_key(home, scene.ca.key(), expected_fingerprint=scene.ca.fingerprint)
+    offered = scene.certify()
+    scene.refuse(offered, "trusted", template=CaTemplate(home.path, scene.ca.fingerprint))
+    keys.trust_ca(home, scene.ca.fingerprint)
+    scene.judge(offered, template=CaTemplate(home.path, scene.ca.fingerprint))
 
 
 def test_renewal_counts_and_a_contradiction_is_refused(scene: Scene) -> None:
