@@ -20,8 +20,6 @@ from protocol.receipts import LogEntry, Receipt, TreeHead, check_consistency, ch
 FOLDER: Final = "views"
 REGISTERED: Final = "registered"
 CERTIFIED: Final = "certified"
-BANK_NUMBER: Final = "0000"
-BANK_ROLE: Final = "bank"
 _ABOUT: Final = "view.json"
 
 
@@ -134,20 +132,19 @@ def make_registered(folder: Path, key: bytes, fingerprint: str) -> BankView:
 def make_certified(
     folder: Path, key: bytes, fingerprint: str, authority_key: bytes, authority_fingerprint: str
 ) -> BankView:
-    """A view that rests on the authority's word for the pinned bank. Raises KeyringError or NotProven."""
-    from keyring.certification import judged_home
+    """A view that rests on the authority's word for the pinned bank. Raises CaError if it gives none."""
+    from ca.applicant import judged_party
+    from ca.documents import BANK, BANK_NUMBER
 
-    new = _fresh(folder, CERTIFIED)
-    home, certification, _ = judged_home(
-        new / "gnupg",
+    home, certification = judged_party(
+        _fresh(folder, CERTIFIED) / "gnupg",
+        offered=key,
         ca_key=authority_key,
         ca_fingerprint=authority_fingerprint,
-        offered=key,
-        expected_fingerprint=fingerprint,
+        fingerprint=fingerprint,
+        number=BANK_NUMBER,
+        role=BANK,
     )
-    if (certification.role, certification.number) != (BANK_ROLE, BANK_NUMBER):
-        shutil.rmtree(new, ignore_errors=True)
-        raise NotProven("The authority certified that key, but not as the bank's; ask the authority.")
     return _put_in_place(folder, CERTIFIED, home, fingerprint, certification.expires)
 
 

@@ -35,12 +35,14 @@ def require_stage(home: CustomerHome, stage: Stage) -> None:
 
 
 @contextmanager
-def conversation(home: CustomerHome, stage: Stage) -> Iterator["Conversation"]:
+def conversation(home: CustomerHome, stage: Stage, *, to_register: bool = False) -> Iterator["Conversation"]:
     """An open conversation with the bank in this stage, closed at the end.
 
+    Only to register may it be in a stage below the floor: that repeats what was done and gives nothing away.
     Raises CustomerError, ProtocolError or KeyringError; then nothing was asked of the bank.
     """
-    require_stage(home, stage)
+    if not to_register:
+        require_stage(home, stage)
     talk = patiently(home, lambda: _open(home, stage))
     try:
         yield talk

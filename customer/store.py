@@ -175,7 +175,7 @@ class Store:
             )
 
     def settle(self, identifier: str, state: State, receipt: Receipt, kept: KeptHead) -> None:
-        """Keep a verified receipt, its head and the final state in one transaction. Raises NotProven (two histories)."""
+        """Keep a verified receipt, its head and the final state, all at once. Raises NotProven (two histories)."""
         with self._writing() as database:
             self._keep(database, kept)
             database.execute(

@@ -1,0 +1,242 @@
+"""From the letter to the first transfer: init, register, request, fetch, fingerprint, status."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from customer.cli.common import (
+    open_home,
+    pairs,
+    read_letter,
+    table,
+    with_letter,
+    with_passphrase,
+)
+from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json
+from keyring.printable import printable
+
+if TYPE_CHECKING:
+    from protocol.letter import Letter
+
+_HOME = with_home("CUSTOMER_HOME")
+_GIVEN = (
+    ("number", "Customer number"),
+    ("name", "Your name, as the bank knows it"),
+    ("currency", "Currency of the account, such as EUR"),
+    ("bank", "The bank's name"),
+    ("bank_address", "The bank's address (host:port)"),
+    ("bank_fingerprint", "The bank's fingerprint (20 words, or 40 hex digits)"),
+    ("authority", "The authority's address (host:port)"),
+    ("authority_fingerprint", "The authority's fingerprint (20 words, or 40 hex digits)"),
+)
+
+
+@click.command(epilog="Example: customer init --letter alice-letter.txt")
+@_HOME
+@click.option("--letter", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The bank's letter.")
+@click.option("--number", metavar="DIGITS", help="Customer number (instead of --letter; what is missing is asked for).")
+@click.option("--name", help="Your name, as the bank knows it.")
+@click.option("--currency", metavar="CODE", help="Currency of the account.")
+@click.option("--bank", metavar="NAME", help="The bank's name.")
+@click.option("--bank-address", metavar="HOST:PORT")
+@click.option("--bank-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
+@click.option("--authority", metavar="HOST:PORT", help="The authority's desk.")
+@click.option("--authority-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
+@with_passphrase
+@click.option("--no-passphrase", is_flag=True, help="Leave the private key unprotected (for tests and machines).")
+def init(
+    home: Path, letter: Path | None, passphrase_file: Path | None, no_passphrase: bool, **given: str | None
+) -> None:
+    """Make your key pair and pin the fingerprints in the bank's letter.
+
+    Without --passphrase-file or --no-passphrase, GnuPG asks for a passphrase. Repeating an interrupted init goes on
+    where it stopped; a key that is there is never replaced.
+    """
+    from customer import ceremony
+    from customer.progress import revocation_folder
+    from keyring import readout
+    from keyring.home import require_gnupg
+
+    if passphrase_file and no_passphrase:
+        raise click.UsageError("Give --passphrase-file or --no-passphrase, not both.")
+    if letter and any(given.values()):
+        raise click.UsageError("Give --letter or the single values, not both: the letter has all of them.")
+    require_gnupg()
+    wanted = ceremony.from_letter(read_letter(letter) if letter else _typed_letter(given))
+    passphrase = read_passphrase(passphrase_file) if passphrase_file else None
+    made = ceremony.init(home, wanted, passphrase, ask=not (passphrase_file or no_passphrase))
+    key = made.customer.key
+    click.echo(f"Customer {made.customer.number} of {printable(made.bank.name)} is set up in {home}.\n")
+    click.echo("The fingerprint of your key:\n")
+    click.echo(_read_out(key))
+    click.echo(
+        f"\nThe bank's and the authority's fingerprints are pinned: {readout.hex_groups(made.bank.fingerprint)} and "
+        f"{readout.hex_groups(made.authority.fingerprint)}."
+    )
+    click.echo(
+        f"\nMove the revocation certificate out of {revocation_folder(home)} to a place apart, such as a stick in a "
+        "drawer: with it the key can be declared invalid even when the key is lost."
+    )
+    click.echo("\nNext: customer request   (or, for the lower stages: customer register --letter FILE)")
+
+
+@click.command(epilog="Example: customer register --letter alice-letter.txt")
+@_HOME
+@with_letter
+def register(home: Path, letter: Path | None) -> None:
+    """Register your key at the bank under the agreed password, for the stages below certified.
+
+    The bank's key comes back and must have the pinned fingerprint. Repeating it with the same key changes nothing.
+    """
+    from customer import ceremony
+
+    with open_home(home, letter=letter) as customer:
+        ceremony.register(customer)
+        bank = printable(customer.config.bank.name)
+    click.echo(f"Your key is registered, and the key of {bank} has the pinned fingerprint.")
+    click.echo('Next: customer send --stage signed --to 1002 --amount 25.00 --description "rent"')
+
+
+@click.command(epilog="Example: customer request --out request.pgp")
+@_HOME
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the request to a file to be mailed, in place of sending it to the desk.",
+)
+@with_passphrase
+@with_json
+def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """Ask the certificate authority to certify your key."""
+    from customer import ceremony
+
+    with open_home(home, passphrase_file=passphrase_file) as customer:
+        answer = ceremony.request(customer, out)
+        key, authority = customer.key, customer.config.authority.address
+    if as_json:
+        click.echo(json_text({"request": answer.identifier, "state": answer.state.value, "fingerprint": key}))
+        return
+    where = f"is in {out}; mail it to the authority" if out else f"is at the authority's desk ({printable(authority)})"
+    click.echo(f"Request {printable(answer.identifier)} {where}.\n{ceremony.explain_state(answer.state)}\n")
+    click.echo(
+        "On the telephone: say your customer number and the caller's code from the bank's letter, then read out:\n"
+    )
+    click.echo(_read_out(key))
+    click.echo("\nNext, once the authority has issued it: customer fetch")
+
+
+@click.command(epilog="Example: customer fetch")
+@_HOME
+@click.option(
+    "--in",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Take your certified key, the authority's and the bank's from one file of the authority's (gpg --export).",
+)
+@with_json
+def fetch(home: Path, file: Path | None, as_json: bool) -> None:
+    """Take your certificate, the authority's key and the bank's certificate, and verify all three."""
+    from customer import ceremony
+    from protocol.orders import format_time
+
+    with open_home(home) as customer:
+        fetched = ceremony.fetch(customer, file)
+    until = format_time(fetched.until) if fetched.until else None
+    if as_json:
+        click.echo(json_text({"state": fetched.state.value, "certified_until": until}))
+    elif until is None:
+        click.echo(ceremony.explain_state(fetched.state))
+    else:
+        click.echo(f"Your key is certified until {until}; the bank's is certified, too, and both were verified.")
+        click.echo('Next: customer send --to 1002 --amount 25.00 --description "rent"')
+
+
+@click.command(epilog="Example: customer fingerprint --bank")
+@_HOME
+@click.option("--bank", "whose", flag_value="bank", help="The bank's fingerprint, as pinned from the letter.")
+@click.option("--ca", "whose", flag_value="authority", help="The authority's fingerprint, as pinned from the letter.")
+@with_json
+def fingerprint(home: Path, whose: str | None, as_json: bool) -> None:
+    """Show a fingerprint as 20 words, to be read out, and as hex."""
+    from customer import config
+    from customer.errors import NotReady
+    from keyring import readout
+
+    settings = config.read(home)
+    pinned = {"bank": settings.bank.fingerprint, "authority": settings.authority.fingerprint}
+    value = pinned[whose] if whose else settings.customer.key
+    if not value:
+        raise NotReady("There is no key yet; repeat `customer init`.")
+    if as_json:
+        click.echo(json_text({"whose": whose or "own", "fingerprint": value, "words": list(readout.words(value))}))
+    else:
+        click.echo(_read_out(value))
+
+
+@click.command(epilog="Example: customer status")
+@_HOME
+@with_json
+def status(home: Path, as_json: bool) -> None:
+    """Show what was done, what is next, who acts, and with which command."""
+    from customer import progress
+
+    if not progress.begun(home):
+        found, number, floor = progress.BEGINNING, None, None
+    else:
+        with open_home(home) as customer:
+            found, number, floor = progress.progress(customer), customer.number, customer.store.floor().value
+    if as_json:
+        steps = [{"step": step.name, "done": step.done, "detail": step.detail} for step in found.steps]
+        then = {"who": found.next.who, "what": found.next.what, "command": found.next.command}
+        click.echo(
+            json_text(
+                {"customer": number, "floor": floor, "steps": steps, "next": then, "warnings": list(found.warnings)}
+            )
+        )
+        return
+    rows = [("done" if step.done else "open", step.name, step.detail) for step in found.steps]
+    click.echo(table(rows, ("", "step", "detail")))
+    for warning in found.warnings:
+        click.echo(f"\nWarning: {printable(warning)}")
+    click.echo()
+    then_rows = [("next", found.next.what), ("who acts", found.next.who), ("command", found.next.command)]
+    click.echo(pairs(then_rows))
+
+
+def _typed_letter(given: dict[str, str | None]) -> "Letter":
+    """What the letter says, from options and questions."""
+    from keyring.readout import parse
+    from protocol.letter import Letter
+
+    values = {}
+    for name, question in _GIVEN:
+        value = given[name]
+        if value is None:
+            if not is_terminal():
+                raise click.UsageError(
+                    f"Give --letter FILE, or all single values: --{name.replace('_', '-')} is missing."
+                )
+            value = click.prompt(question)
+        values[name] = parse(value) if name.endswith("fingerprint") else value.strip()
+    return Letter(
+        customer=values["number"],
+        name=values["name"],
+        currency=values["currency"],
+        bank=values["bank"],
+        bank_address=values["bank_address"],
+        bank_fingerprint=values["bank_fingerprint"],
+        authority_address=values["authority"],
+        authority_fingerprint=values["authority_fingerprint"],
+        password="",
+        caller_code="",
+    )
+
+
+def _read_out(value: str) -> str:
+    from keyring import readout
+
+    lines = "\n".join(f"  {line}" for line in readout.lines(value))
+    return f"{lines}\n\n  {readout.hex_groups(value)}"

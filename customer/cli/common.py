@@ -1,0 +1,102 @@
+"""Options and looks that several commands share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
+
+from customer.errors import CustomerError
+from keyring.console import is_terminal, read_passphrase
+from keyring.printable import printable
+from protocol.stages import Stage
+
+if TYPE_CHECKING:
+    from customer.home import CustomerHome, World
+    from protocol.letter import Letter
+    from protocol.secret import Secret
+
+LETTER_LIMIT_BYTES: Final = 64 * 1024
+Command = TypeVar("Command", bound=Callable[..., None])
+
+with_letter = click.option(
+    "--letter",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The bank's letter, for the agreed password; otherwise it is asked for.",
+)
+with_passphrase = click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="File whose first line opens your key; otherwise GnuPG asks where it has to.",
+)
+
+
+def with_stage(command: Command) -> Command:
+    """The option --stage."""
+    return click.option(
+        "--stage",
+        type=click.Choice([stage.value for stage in Stage]),
+        help="Stage to speak in; default: the one in customer.toml, which is certified at first.",
+    )(command)
+
+
+def open_home(
+    folder: Path, *, letter: Path | None = None, passphrase_file: Path | None = None, world: "World | None" = None
+) -> "CustomerHome":
+    """The customer's home with what opens key and messages."""
+    from customer.home import CustomerHome, Secrets
+
+    def password() -> "Secret":
+        return _agreed_password(letter, home.number)
+
+    passphrase = read_passphrase(passphrase_file) if passphrase_file else None
+    home = CustomerHome.open(folder, world, Secrets(passphrase, password))
+    return home
+
+
+def stage_of(home: "CustomerHome", stage: str | None) -> Stage:
+    """The stage asked for, else the configured one."""
+    return Stage(stage) if stage else home.config.customer.stage
+
+
+def read_letter(path: Path) -> "Letter":
+    """The bank's letter in a file. Raises CustomerError or MalformedContent, naming the line."""
+    from protocol.letter import parse
+
+    try:
+        with path.open("rb") as file:
+            return parse(file.read(LETTER_LIMIT_BYTES).decode())
+    except OSError as error:
+        raise CustomerError(f"The letter {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise CustomerError(f"{path} is not a text; name the letter that `bank open-account` wrote.") from None
+
+
+def table(rows: Sequence[Sequence[object]], headers: Sequence[str], right: Sequence[str] = ()) -> str:
+    """A table for people; columns named in ``right`` are aligned there, and nothing is taken for a number."""
+    from tabulate import tabulate
+
+    shown = [[printable(str(cell)) for cell in row] for row in rows]
+    aligned = ["right" if header in right else "left" for header in headers]
+    return tabulate(shown, headers=headers, colalign=aligned, disable_numparse=True)
+
+
+def pairs(rows: Sequence[tuple[str, object]]) -> str:
+    """Lines of a name and a value."""
+    width = max(len(name) for name, _ in rows) + 3
+    return "\n".join(f"  {name:<{width}}{printable(str(value))}" for name, value in rows)
+
+
+def _agreed_password(letter: Path | None, number: str) -> "Secret":
+    from protocol.letter import agreed_password
+
+    if letter is None:
+        if not is_terminal():
+            raise CustomerError("The stage password needs the agreed password; name the bank's letter with --letter.")
+        return agreed_password(click.prompt("The agreed password from the bank's letter", hide_input=True, err=True))
+    found = read_letter(letter)
+    if found.customer != number:
+        raise CustomerError(f"The letter {letter} is for customer {found.customer}, and this home for {number}.")
+    return agreed_password(found.password)

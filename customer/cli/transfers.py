@@ -1,0 +1,136 @@
+"""Sending money and finding out what became of it: send, outbox, resume."""
+
+from pathlib import Path
+
+import click
+
+from customer.cli import REFUSED, UNKNOWN
+from customer.cli.common import open_home, table, with_letter, with_passphrase, with_stage
+from customer.errors import CustomerError, OutcomeUnknown
+from keyring.console import json_text, with_home, with_json
+from keyring.printable import printable
+from protocol.stages import Stage
+
+_HOME = with_home("CUSTOMER_HOME")
+
+
+@click.command(epilog='Example: customer send --to 1002 --amount 25.00 --description "rent"')
+@_HOME
+@click.option("--to", "creditor", required=True, metavar="NUMBER", help="Customer number of the recipient.")
+@click.option("--amount", required=True, metavar="DECIMAL", help="Such as 25.00.")
+@click.option("--description", default="", help="What it is for, for the recipient; at most 140 characters.")
+@click.option("--currency", metavar="CODE", help="Default: the currency of your account.")
+@with_stage
+@click.option(
+    "--id",
+    "identifier",
+    metavar="IDENTIFIER",
+    help="Transfer identifier; a transfer is posted once under it, however often it is sent. Default: a new one.",
+)
+@with_letter
+@with_passphrase
+@click.option("--show-wire", is_flag=True, help="Show, for study, everything that is made, sent and received.")
+@with_json
+@click.pass_context
+def send(
+    context: click.Context,
+    home: Path,
+    creditor: str,
+    amount: str,
+    description: str,
+    currency: str | None,
+    stage: str | None,
+    identifier: str | None,
+    letter: Path | None,
+    passphrase_file: Path | None,
+    show_wire: bool,
+    as_json: bool,
+) -> None:
+    """Send money, and wait for the bank's signed receipt.
+
+    Exit codes: 0 posted, 1 refused by the bank, 2 nothing was sent, 3 outcome unknown (`customer resume` finds out).
+    """
+    from customer.cli.show import outcome_facts, outcome_text
+    from customer.home import World
+    from customer.sending import Wish
+    from customer.sending import send as deliver
+
+    world = None
+    if show_wire:
+        from customer.cli.watching import printer
+
+        world = World(watch=printer(to_stderr=as_json))
+    with open_home(home, letter=letter, passphrase_file=passphrase_file, world=world) as customer:
+        wish = Wish(
+            creditor=creditor,
+            amount=amount,
+            description=description,
+            currency=currency or customer.config.customer.currency,
+            stage=Stage(stage) if stage else None,
+            identifier=identifier,
+        )
+        outcome = deliver(customer, wish)
+    click.echo(json_text(outcome_facts(outcome)) if as_json else outcome_text(outcome))
+    context.exit(0 if outcome.posted else REFUSED)
+
+
+@click.command(epilog="Example: customer outbox")
+@_HOME
+@with_json
+def outbox(home: Path, as_json: bool) -> None:
+    """List the transfers that were made here, with what is known of each.
+
+    States: sending (under way, or interrupted), unknown (no proven answer yet), unsent (never left), posted, refused.
+    """
+    from customer.cli.show import order_facts
+
+    with open_home(home) as customer:
+        rows = [order_facts(order) for order in customer.store.orders()]
+    if as_json:
+        click.echo(json_text(rows))
+    elif not rows:
+        click.echo("The outbox is empty: no transfer was made here yet.")
+    else:
+        columns = ("identifier", "state", "created", "to", "amount", "currency", "stage", "reason", "reference")
+        shown = [[row[name] if row[name] is not None else "-" for name in columns] for row in rows]
+        click.echo(table(shown, columns, right=("amount",)))
+
+
+@click.command(epilog="Example: customer resume")
+@_HOME
+@with_letter
+@with_passphrase
+@with_json
+@click.pass_context
+def resume(
+    context: click.Context, home: Path, letter: Path | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Find out what became of transfers whose outcome is unknown; what the bank never got is sent again, unchanged.
+
+    Exit codes: 0 all are known now, 3 some are still unknown.
+    """
+    from customer.cli.show import outcome_facts, outcome_text
+    from customer.sending import send_again
+
+    results: list[dict[str, object]] = []
+    unknown = 0
+    with open_home(home, letter=letter, passphrase_file=passphrase_file) as customer:
+        orders = customer.store.in_doubt()
+        for order in orders:
+            try:
+                outcome = send_again(customer, order)
+            except CustomerError as error:
+                state = "unknown" if isinstance(error, OutcomeUnknown) else "unsent"
+                unknown += state == "unknown"
+                results.append({"identifier": order.identifier, "status": state, "sentence": str(error)})
+                if not as_json:
+                    click.echo(f"{order.identifier}: {state}. {printable(str(error))}", err=True)
+            else:
+                results.append(outcome_facts(outcome))
+                if not as_json:
+                    click.echo(outcome_text(outcome))
+    if as_json:
+        click.echo(json_text(results))
+    elif not orders:
+        click.echo("There is nothing to resume: the outcome of every transfer is known.")
+    context.exit(UNKNOWN if unknown else 0)

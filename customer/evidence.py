@@ -1,0 +1,92 @@
+"""An evidence folder is written only after it was found to be about this very order, and to name the right keys."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from customer import conversing
+from customer.bank_view import BankView, require_about
+from customer.errors import CustomerError, NotProven
+from customer.home import CustomerHome
+from customer.store import StoredOrder
+from keyring.errors import KeyringError
+from keyring.keys import public_key_fingerprint
+from protocol import canonical, evidence, merkle
+from protocol.errors import ProtocolError
+from protocol.messages import AskEvidence, Evidence
+from protocol.receipts import TransferReceipt
+from protocol.stages import Stage
+
+
+def fetch(home: CustomerHome, identifier: str, folder: Path, stage: Stage) -> tuple[str, ...]:
+    """Write the evidence of one's own transfer to a new or empty folder; returns the names of the files.
+
+    Raises CustomerError, RefusedByBank, NotProven or ProtocolError, and then has written nothing.
+    """
+    order = home.store.find(identifier)
+    if order is None:
+        raise CustomerError(f"There is no transfer {identifier!a} in the outbox; look with `customer outbox`.")
+    _require_empty(folder)
+    with conversing.conversation(home, stage) as talk:
+        view = conversing.view_in(home, talk)
+        answer = conversing.ask(talk, AskEvidence(number=0, transfer_identifier=identifier), Evidence)
+    require_evidence(home, view, order, answer.files)
+    _write(folder, answer.files)
+    return tuple(sorted(answer.files))
+
+
+def require_evidence(home: CustomerHome, view: BankView, order: StoredOrder, files: Mapping[str, bytes]) -> None:
+    """The files are an evidence folder of exactly this order, for the keys that are pinned here, else NotProven."""
+    try:
+        kind = evidence.require_folder(files)
+        receipt = canonical.decode_signed(TransferReceipt, view.open_signed(files[evidence.RECEIPT]))
+        for name, fingerprint in (
+            (evidence.BANK_KEY, home.config.bank.fingerprint),
+            (evidence.AUTHORITY_KEY, home.config.authority.fingerprint),
+            (evidence.CUSTOMER_KEY, home.config.customer.key),
+        ):
+            if name in files:
+                public_key_fingerprint(files[name], fingerprint)
+    except (ProtocolError, KeyringError) as error:
+        raise NotProven(f"What the bank sent is not evidence of this transfer: {error}") from None
+    sent = files.get(evidence.ORDER, files.get(evidence.ORDER_CONTENT))
+    named = hashlib.sha256(order.message).hexdigest() if order.stage.orders_are_signed else None
+    complaints = (
+        (receipt.bank != view.fingerprint, "its receipt is another bank's"),
+        (kind.stage is not order.stage, "it is about another stage"),
+        (sent != order.message, "the order in it is not the one that was sent"),
+        (receipt.order_file != named, "its receipt names another order file"),
+        (not _proves(receipt), "its proof does not lead to the log"),
+    )
+    for wrong, complaint in complaints:
+        if wrong:
+            raise NotProven(f"What the bank sent is not evidence of this transfer: {complaint}. Nothing was written.")
+    require_about(receipt.entry, order.content)
+    if order.receipt is not None and canonical.encode(receipt.entry) != order.receipt.entry:
+        raise NotProven("The evidence says something else than the receipt that is kept here; nothing was written.")
+    if evidence.HEAD in files:
+        head = view.open_head(files[evidence.HEAD]).head
+        if (head.log, head.size, head.root) != (receipt.log, receipt.size, receipt.root):
+            raise NotProven("The evidence names another head of the log than its receipt; nothing was written.")
+
+
+def _proves(receipt: TransferReceipt) -> bool:
+    leaf = merkle.leaf_hash(canonical.encode(receipt.entry))
+    path = tuple(bytes.fromhex(each) for each in receipt.proof)
+    return merkle.verify_inclusion(leaf, receipt.index, receipt.size, path, bytes.fromhex(receipt.root))
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CustomerError(f"{folder} is there already and not empty; name a new folder with --out.")
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            # The names are those of require_folder, so none leads out of the folder.
+            with (folder / name).open("xb") as file:
+                file.write(data)
+    except OSError as error:
+        raise CustomerError(f"The folder {folder} cannot be written: {error.strerror}; try another one.") from None

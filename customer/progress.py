@@ -1,0 +1,147 @@
+"""Whoever asks where he stands is told what was done, what is next, who acts, and with which command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from customer import bank_view
+from customer.config import FILE_NAME, Config
+from customer.errors import NotReady
+from customer.home import KEYS_FOLDER, CustomerHome
+from customer.store import Fact
+from protocol.orders import format_time
+from protocol.stages import Stage
+
+WARNING_SECONDS: Final = 14 * 24 * 3600
+YOU: Final = "you"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the way, whether it is done, and what is known of it."""
+
+    name: str
+    done: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Next:
+    """The next act: ``who`` acts, what is done, and the command for it ("" if there is none to type)."""
+
+    who: str
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a customer stands; ``warnings`` are sentences."""
+
+    steps: tuple[Step, ...]
+    next: Next
+    warnings: tuple[str, ...] = ()
+
+
+BEGINNING: Final = Progress(
+    (Step("key", False, "no customer lives in this home yet"),),
+    Next(YOU, "Make the key pair and pin the fingerprints in the bank's letter.", "customer init --letter FILE"),
+)
+
+
+def revocation_folder(folder: Path) -> Path:
+    """Where GnuPG puts the revocation certificate that it makes with a key."""
+    return folder / KEYS_FOLDER / "openpgp-revocs.d"
+
+
+def begun(folder: Path) -> bool:
+    """Whether `customer init` has been here."""
+    return (folder / FILE_NAME).exists()
+
+
+def progress(home: CustomerHome) -> Progress:
+    """Where this customer stands, from what is kept here; nobody is asked."""
+    facts = {name: (home.store.fact(name) or b"").decode() for name in (Fact.REGISTERED, Fact.REQUEST, Fact.REQUESTED)}
+    until = _until(home)
+    bank_known, bank_detail = _bank(home)
+    steps = (
+        Step("key", bool(home.config.customer.key), home.config.customer.key or "not made yet"),
+        Step("registered", bool(facts[Fact.REGISTERED]), facts[Fact.REGISTERED] or "only needed for lower stages"),
+        Step("requested", bool(facts[Fact.REQUEST]), _requested(facts)),
+        Step("certified", until is not None, f"until {format_time(until)}" if until else "no certificate yet"),
+        Step("bank known", bank_known, bank_detail),
+    )
+    return Progress(steps, _next(home, facts, until, bank_known), _warnings(home, until))
+
+
+def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_known: bool) -> Next:
+    config: Config = home.config
+    stage = config.customer.stage
+    if not config.customer.key:
+        return Next(YOU, "Make the key pair.", "customer init --letter FILE")
+    if home.store.in_doubt():
+        return Next(YOU, "Find out what became of a transfer.", "customer resume")
+    if not stage.is_certified:
+        return _next_below(home, stage, facts)
+    if until is None and not facts[Fact.REQUEST]:
+        return Next(YOU, "Ask the authority for a certificate.", "customer request")
+    if until is None:
+        return Next(
+            "you and the authority",
+            f"Telephone the authority about request {facts[Fact.REQUEST]}: say the caller's code from the letter and "
+            "read out the words of `customer fingerprint`. When it has issued the certificate, fetch it.",
+            "customer fetch",
+        )
+    if home.world.clock() >= until:
+        return Next(YOU, "The certificate has ended; ask for a new one.", "customer request")
+    if not bank_known:
+        return Next("the bank and the authority", "The bank's certificate is not here yet.", "customer fetch")
+    return _ready()
+
+
+def _next_below(home: CustomerHome, stage: Stage, facts: dict[Fact, str]) -> Next:
+    if stage.has_session and not facts[Fact.REGISTERED]:
+        return Next(YOU, f"Register the key, for the stage {stage.value}.", "customer register --letter FILE")
+    return _ready()
+
+
+def _ready() -> Next:
+    return Next(YOU, "All is ready.", 'customer send --to 1002 --amount 25.00 --description "rent"')
+
+
+def _requested(facts: dict[Fact, str]) -> str:
+    return f"request {facts[Fact.REQUEST]} of {facts[Fact.REQUESTED]}" if facts[Fact.REQUEST] else "not yet"
+
+
+def _until(home: CustomerHome) -> int | None:
+    value = home.store.fact(Fact.CERTIFIED_UNTIL)
+    return int(value) if value else None
+
+
+def _bank(home: CustomerHome) -> tuple[bool, str]:
+    kind = bank_view.CERTIFIED if home.config.customer.stage.is_certified else bank_view.REGISTERED
+    try:
+        view = bank_view.open_view(home.folder, kind, home.config.bank.fingerprint, home.world.clock())
+    except NotReady as error:
+        return False, str(error)
+    return True, f"certified until {format_time(view.expires)}" if view.expires else "by the letter's fingerprint"
+
+
+def _warnings(home: CustomerHome, until: int | None) -> tuple[str, ...]:
+    found = []
+    now = home.world.clock()
+    if until is not None and now < until <= now + WARNING_SECONDS:
+        days = int((until - now) // 86400)
+        found.append(
+            f"The certificate ends in {days} days, on {format_time(until)}; request the next one now with "
+            "`customer request`, and fetch it with `customer fetch`."
+        )
+    if count := len(home.store.in_doubt()):
+        found.append(f"The outcome of {count} transfer(s) is not known; find out with `customer resume`.")
+    revocations = revocation_folder(home.folder)
+    if any(revocations.glob("*.rev")):
+        found.append(
+            f"The revocation certificate still lies beside the key, in {revocations}; move it to a place apart: it "
+            "serves when the key is lost."
+        )
+    return tuple(found)

@@ -1,0 +1,127 @@
+"""What was proven once is proven again from what is kept, and heads of others must fit one and the same log."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from customer import conversing
+from customer.bank_view import BankView, require_about
+from customer.errors import CustomerError, NotProven, NotReady
+from customer.home import CustomerHome
+from customer.store import KeptHead, StoredOrder
+from protocol.errors import ProtocolError
+from protocol.messages import AskHead, Head
+from protocol.receipts import LogEntry, check_consistency, check_inclusion
+from protocol.stages import Stage
+
+if TYPE_CHECKING:
+    from customer.session import Conversation
+
+HEAD_LIMIT_BYTES = 64 * 1024
+TRIES = 5
+"""How often the bank is asked anew if its log grows between two questions that were sent together."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A receipt that was verified again."""
+
+    order: StoredOrder
+    entry: LogEntry
+    index: int
+    size: int
+
+
+def receipts(home: CustomerHome, identifier: str | None) -> tuple[Verified, ...]:
+    """Verify the receipt of one transfer, or all that are kept, again, without asking anybody. Raises NotProven."""
+    if identifier is None:
+        orders = tuple(order for order in home.store.orders() if order.receipt is not None)
+    else:
+        found = home.store.find(identifier)
+        if found is None or found.receipt is None:
+            raise CustomerError(f"There is no receipt for {identifier!a}; look with `customer outbox`.")
+        orders = (found,)
+    if not orders:
+        return ()
+    view = _any_view(home)
+    return tuple(_receipt(view, order) for order in orders)
+
+
+def compare_head(home: CustomerHome, file: Path, stage: Stage) -> tuple[KeptHead, KeptHead]:
+    """Prove that a head given by somebody else and one's own lie in one log; returns the given and the newest head.
+
+    The bank is asked to prove that its log continues both. Raises NotProven if it cannot: then the two customers were
+    shown different histories.
+    """
+    try:
+        data = file.read_bytes()[: HEAD_LIMIT_BYTES + 1]
+    except OSError as error:
+        raise CustomerError(f"{file} cannot be read: {error.strerror}.") from None
+    kept = home.store.newest_head()
+    with conversing.conversation(home, stage) as talk:
+        view = conversing.view_in(home, talk)
+        given = view.open_head(data)
+        after_given, newest, path = _same_head(talk, view, given, kept)
+    if after_given.head.size < given.head.size and after_given.head.log == given.head.log:
+        raise NotProven(
+            f"The bank signed a log of {given.head.size} entries for somebody else and shows {newest.head.size} here: "
+            "it hides entries from one of you. Keep both heads, and show them to the other customer."
+        )
+    try:
+        check_consistency(given.head, after_given.head, path)
+    except ProtocolError as error:
+        raise NotProven(f"The given head and this customer's do not lie in one log. {error}") from None
+    if after_given.head.root != newest.head.root:
+        raise NotProven("The bank answered the same question with two different logs; keep both heads as evidence.")
+    home.store.keep_head(newest)
+    return given, newest
+
+
+def _same_head(
+    talk: "Conversation", view: BankView, given: KeptHead, kept: KeptHead | None
+) -> tuple[KeptHead, KeptHead, tuple[str, ...] | None]:
+    """One head of the bank, asked for twice: after the given head, with the path from it, and after the one kept."""
+    since = kept.head.size if kept else None
+    for _ in range(TRIES):
+        first, second = (
+            conversing.expect(answer, Head)
+            for answer in talk.ask(AskHead(number=0, since=given.head.size), AskHead(number=0, since=since))
+        )
+        after_given = view.open_head(first.head)
+        newest = view.continued(second.head, second.consistency, kept)
+        if after_given.head.size == newest.head.size:
+            return after_given, newest, first.consistency
+    raise CustomerError("The bank's log grows too fast to be compared just now; try again.")
+
+
+def save_head(home: CustomerHome, file: Path) -> KeptHead:
+    """Write the newest head that is kept to a file, for another customer to compare."""
+    newest = home.store.newest_head()
+    if newest is None:
+        raise NotReady("No head is kept yet; it comes with the first receipt.")
+    try:
+        file.write_bytes(newest.message)
+    except OSError as error:
+        raise CustomerError(f"{file} cannot be written: {error.strerror}.") from None
+    return newest
+
+
+def _receipt(view: BankView, order: StoredOrder) -> Verified:
+    receipt = order.receipt
+    if receipt is None:
+        raise CustomerError(f"There is no receipt for {order.identifier}.")
+    kept = view.open_head(receipt.head)
+    try:
+        entry = check_inclusion(receipt, kept.head)
+    except ProtocolError as error:
+        raise NotProven(str(error)) from None
+    require_about(entry, order.content)
+    return Verified(order, entry, receipt.index, kept.head.size)
+
+
+def _any_view(home: CustomerHome) -> BankView:
+    """The strongest view of the bank that there is."""
+    try:
+        return conversing.view_for(home, Stage.CERTIFIED)
+    except NotReady:
+        return conversing.view_for(home, Stage.SESSION)
