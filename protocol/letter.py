@@ -26,7 +26,7 @@ _LABELS: Mapping[str, str] = {
     "password": "Agreed password",
     "caller_code": "Caller's code",
 }
-_LINE = re.compile(r"^ {0,4}(?P<label>[A-Z][A-Za-z' ]+): +(?P<value>\S.*?) *$", re.MULTILINE)
+_LINE = re.compile(r"^ {0,4}(?P<label>[A-Z][A-Za-z' ]+): +(?P<value>\S.*?) *\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
