@@ -40,6 +40,7 @@ class Authority:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if any(path.iterdir()):
                 raise ConfigurationError(f"The folder {path} is not empty; name a new one with --home.")
+            path.chmod(0o700)
         except OSError as error:
             raise ConfigurationError(f"The folder {path} cannot be made: {error.strerror}.") from None
         try:

@@ -138,6 +138,9 @@ def requests(as_json: bool, home: Path) -> None:
         click.echo("No request waits. Applicants make theirs with `customer request` or `bank request`.")
     else:
         _print_table([row.as_dict() for row in rows])
+        click.echo(
+            "\nNext: `ca confirm REQUEST` with the applicant on the telephone; what is confirmed: `ca issue REQUEST`."
+        )
 
 
 @cli.command()

@@ -6,7 +6,7 @@ from typing import Any
 from ca.authority import Authority
 from ca.errors import CaError
 from ca.messages import State
-from ca.requests import IDENTIFIER_DIGITS, claimed_request
+from ca.requests import IDENTIFIER_DIGITS, CertificateRequest, claimed_request
 from ca.store import Filed
 from protocol.orders import format_time
 
@@ -16,6 +16,7 @@ _TOLD = {
     State.WAITING: "waiting for the call",
     State.CONFIRMED: "confirmed, to be issued",
     State.LOCKED: "locked, a new request is needed",
+    State.ISSUED: "issued, but not at the desk: issue again",
 }
 
 
@@ -55,15 +56,29 @@ class Issued:
 
 
 def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
-    """Requests that are not issued yet, oldest first; ``now`` in Unix seconds."""
+    """Requests whose certificate is not at the desk yet, oldest first; ``now`` in Unix seconds."""
     keys_of: dict[tuple[str, str], set[str]] = {}
     for certificate in authority.decisions.certificates():
         if certificate.expires > now:
             keys_of.setdefault((certificate.number, certificate.role), set()).add(certificate.fingerprint)
-    filed = [each for each in authority.desk.requests(*State) if authority.state(each.digest) is not State.ISSUED]
-    for each in filed:
-        keys_of.setdefault((each.number, each.role), set()).add(each.fingerprint)
-    return tuple(_open(authority, each, len(keys_of[each.number, each.role]) > 1) for each in filed)
+    filed = [(each, _claimed(each)) for each in authority.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)]
+    for _, claimed in filed:
+        if claimed:
+            keys_of.setdefault((claimed.number, claimed.role), set()).add(claimed.fingerprint)
+    return tuple(
+        OpenRequest(
+            request=each.digest[:IDENTIFIER_DIGITS],
+            number=claimed.number if claimed else "?",
+            name=claimed.name if claimed else "?",
+            role=claimed.role if claimed else "?",
+            received=format_time(each.received),
+            state=_told(authority.state(each.digest), len(keys_of[claimed.number, claimed.role]) > 1)
+            if claimed
+            else "altered at the desk",
+            tries_left=authority.decisions.tries_left(each.digest),
+        )
+        for each, claimed in filed
+    )
 
 
 def certificates(authority: Authority, now: int) -> tuple[Issued, ...]:
@@ -90,22 +105,14 @@ def _certificate_state(seconds_left: int) -> str:
     return "expires soon" if seconds_left < SOON_DAYS * DAY_SECONDS else "valid"
 
 
-def _open(authority: Authority, filed: Filed, contested: bool) -> OpenRequest:
-    state = _TOLD[authority.state(filed.digest)] + ("; another key for the same number" if contested else "")
-    number, name, role = filed.number, filed.name, filed.role
+def _claimed(filed: Filed) -> CertificateRequest | None:
+    """What the document says of itself; None if it is not the one that the desk calls by this digest."""
     try:
         claimed = claimed_request(filed.message)
-        number, name, role = claimed.content.number, claimed.content.name, claimed.content.role
-        if claimed.digest != filed.digest:
-            state = "altered at the desk"
     except CaError:
-        state = "altered at the desk"
-    return OpenRequest(
-        request=filed.digest[:IDENTIFIER_DIGITS],
-        number=number,
-        name=name,
-        role=role,
-        received=format_time(filed.received),
-        state=state,
-        tries_left=authority.decisions.tries_left(filed.digest),
-    )
+        return None
+    return claimed.content if claimed.digest == filed.digest else None
+
+
+def _told(state: State, contested: bool) -> str:
+    return _TOLD[state] + ("; another key for the same number" if contested else "")

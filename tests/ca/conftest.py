@@ -1,6 +1,7 @@
 """Keys that are costly to make are made once for all tests of the authority; each test has its own copy of a folder."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,21 +10,24 @@ from ca.authority import Authority
 from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, opened
 
 
+def make_authority(path: Path) -> None:
+    Authority.create(path, name="Authority", address="127.0.0.1:0", passphrase=PASSPHRASE).close()
+
+
 @pytest.fixture(scope="session")
 def cast(make_short_tmp: Callable[[], Path]) -> Iterator[Cast]:
     root = make_short_tmp()
-    for name in ("ca", "other"):
-        address = "127.0.0.1:0"
-        Authority.create(root / name, name="Authority", address=address, passphrase=PASSPHRASE).close()
-    cast = Cast(
-        folder=root / "ca",
-        with_bank=root / "with-bank",
-        other_folder=root / "other",
-        bank=Applicant.make(root / "bank", "bank", "0000", "Example Bank"),
-        alice=Applicant.make(root / "alice", "customer", "1001", "Alice"),
-        bob=Applicant.make(root / "bob", "customer", "1002", "Bob"),
-        impostor=Applicant.make(root / "impostor", "customer", "1001", "Alice"),
-    )
+    with ThreadPoolExecutor(2) as pool:  # two keys at a time
+        for made in [pool.submit(make_authority, root / name) for name in ("ca", "other")]:
+            made.result()
+        people = pool.map(
+            Applicant.make,
+            (root / name for name in ("bank", "alice", "bob", "impostor")),
+            ("bank", "customer", "customer", "customer"),
+            ("0000", "1001", "1002", "1001"),
+            ("Example Bank", "Alice", "Bob", "Alice"),
+        )
+        cast = Cast(root / "ca", root / "with-bank", root / "other", *people)
     with opened(cast.folder, cast.with_bank) as authority:
         certify(authority, cast.bank)
     yield cast

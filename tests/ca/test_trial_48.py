@@ -6,6 +6,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from ca import inventory
 from ca.authority import DESK_FILE, Authority
 from ca.ceremony import CallerCode, Mistake
 from ca.documents import claimed_content
@@ -77,6 +78,10 @@ def test_trial_48_request_altered_after_confirmation(authority: Authority, cast:
         "signed again": ("message = ?", again),
     }[alteration]
     alter(authority, honest.digest, change, message)
+    if alteration == "another's":
+        assert [row.state for row in inventory.open_requests(authority, 0)] == ["altered at the desk"]
+        with pytest.raises(CaError, match="altered at the desk"):
+            issue(authority, identifier)
     for name in (identifier, claimed_request(other).identifier):
         with pytest.raises(CaError):
             issue(authority, name)

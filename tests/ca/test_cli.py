@@ -1,0 +1,202 @@
+"""The commands as a person types them: the whole ceremony through real processes, and every mistake as a sentence."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click.testing
+import pytest
+
+from ca.applicant import Desk, verify_bank, verify_own
+from ca.authority import DECISIONS_FILE, KEYS_FOLDER
+from ca.cli import cli
+from ca.messages import State
+from keyring import readout
+from protocol.transport import Address
+from tests.ca.cast import CODE, PASSPHRASE, Cast
+
+TIMEOUT_SECONDS = 60
+
+
+@pytest.fixture
+def passphrase_file(short_tmp: Path) -> Path:
+    path = short_tmp / "passphrase"
+    path.write_bytes(PASSPHRASE.reveal() + b"\n")
+    return path
+
+
+@pytest.fixture
+def home(cast: Cast, short_tmp: Path) -> Path:
+    """An authority that has certified nobody."""
+    shutil.copytree(cast.folder, short_tmp / "ca")
+    return short_tmp / "ca"
+
+
+def ca(home: Path, *arguments: str, typed: str = "", exit_code: int = 0) -> str:
+    """Run the command; what it printed, on both streams."""
+    outcome = subprocess.run(
+        [sys.executable, "-m", "ca.cli", *arguments],
+        env={**os.environ, "CA_HOME": str(home)},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        start_new_session=True,  # without the terminal of whoever runs the tests, so that prompts read what is typed
+        check=False,
+    )
+    assert outcome.returncode == exit_code, outcome.stdout + outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    return outcome.stdout + outcome.stderr
+
+
+@contextmanager
+def open_desk(home: Path, log: Path) -> Iterator[Desk]:
+    """`ca serve` in a process of its own, ended by SIGTERM."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ca.cli", "serve", "--listen", "127.0.0.1:0", "--log-file", str(log)],
+        env={**os.environ, "CA_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("The desk listens at 127.0.0.1:")
+        yield Desk(Address.parse(line.split()[-1]))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_SECONDS) == 0
+        assert not process.stdout.read()
+        process.stdout.close()
+
+
+def requests(home: Path) -> list[dict[str, object]]:
+    found = json.loads(ca(home, "requests", "--json"))
+    assert isinstance(found, list)
+    return found
+
+
+def test_whole_ceremony_by_the_commands(cast: Cast, home: Path, short_tmp: Path, passphrase_file: Path) -> None:
+    log, alice, bank = short_tmp / "desk.log", cast.alice, cast.bank
+    pinned = json.loads(ca(home, "fingerprint", "--json"))["fingerprint"]
+    secret = ("--passphrase-file", str(passphrase_file))
+    with open_desk(home, log) as desk:
+        # The desk's machine has neither the private key nor the decisions.
+        for name in (KEYS_FOLDER, DECISIONS_FILE):
+            shutil.move(home / name, short_tmp / name)
+        theirs = desk.submit_request(bank.request()).identifier
+        for name in (KEYS_FOLDER, DECISIONS_FILE):
+            shutil.move(short_tmp / name, home / name)
+        ca(home, "confirm", theirs, "--hex", bank.fingerprint, "--called-back", "+49 30 1234")
+        ca(home, "issue", theirs, *secret)
+        verify_bank(
+            desk.bank_key(),
+            ca_key=desk.authority_key(),
+            ca_fingerprint=pinned,
+            bank_fingerprint=bank.fingerprint,
+        )
+        desk.submit_notice(bank.notice(alice))
+        hers = desk.submit_request(alice.request()).identifier
+        table = ca(home, "requests")
+        assert re.search(rf"{hers} +1001 +Alice +customer +\S+ +waiting for the call +3", table)
+        # The operator types the code, then the words.
+        said = ca(home, "confirm", hers[:6], typed=f"{CODE}\n{alice.words}\n")
+        assert f"ca issue {hers}" in said
+        assert "the customer 1001, Alice" in said
+        assert "customer fetch" in ca(home, "issue", hers, "--days", "30", *secret)
+        key = desk.fetch(alice.fingerprint)
+        assert isinstance(key, bytes)
+        certified = verify_own(
+            key,
+            ca_key=desk.authority_key(),
+            ca_fingerprint=pinned,
+            fingerprint=alice.fingerprint,
+            number="1001",
+            role="customer",
+        )
+        assert certified.reached_by == "code from the letter"
+    listed = json.loads(ca(home, "list", "--json"))
+    assert [(row["number"], row["days_left"] in (29, 30), row["state"]) for row in listed] == [
+        ("1001", True, "valid"),
+        ("0000", False, "valid"),
+    ]
+    assert readout.hex_groups(pinned) in ca(home, "fingerprint")
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events == ["request", "notice", "request"]
+    assert CODE not in log.read_text()
+
+
+def test_mistakes_on_the_telephone(cast: Cast, home: Path, short_tmp: Path) -> None:
+    with open_desk(home, short_tmp / "desk.log") as desk:
+        identifier = desk.submit_request(cast.alice.request()).identifier
+        back = ("--called-back", "1")
+        dropped = " ".join(cast.alice.words.split()[1:])
+        said = ca(home, "confirm", identifier, *back, "--words", dropped, exit_code=1)
+        assert "missing, doubled or swapped" in said
+        for left in ("2 tries are left", "1 try is left", "The request is locked"):
+            said = ca(home, "confirm", identifier, *back, typed=f"{cast.bob.words}\n", exit_code=1)
+            assert left in said
+            assert cast.alice.fingerprint not in said
+            # "customer" is a word of the list, and what the request is about.
+            assert not (set(cast.alice.words.split()) - {"customer"}) & set(said.split())
+        assert "new request is needed" in ca(home, "confirm", identifier, *back, exit_code=1)
+        assert "not confirmed" in ca(home, "issue", identifier, exit_code=1)
+        assert [row["state"] for row in requests(home)] == ["locked, a new request is needed"]
+        fetched = desk.fetch(cast.alice.fingerprint)
+        assert not isinstance(fetched, bytes)
+        assert fetched.state is State.LOCKED
+        assert cast.alice.fingerprint not in json.dumps(requests(home))
+
+
+def test_init_makes_an_authority_once(short_tmp: Path, passphrase_file: Path) -> None:
+    home = short_tmp / "new"
+    made = ("init", "--name", "Example Authority", "--listen", "127.0.0.1:7499")
+    assert "do not match" in ca(home, *made, typed="one\nother\n", exit_code=1)
+    assert not home.exists()
+    assert "cannot stand in a name" in ca(
+        home, "init", "--name", "A<B", "--passphrase-file", str(passphrase_file), exit_code=1
+    )
+    assert not home.exists()
+    said = ca(home, *made, "--passphrase-file", str(passphrase_file))
+    fingerprint = json.loads(ca(home, "fingerprint", "--json"))
+    assert readout.hex_groups(fingerprint["fingerprint"]) in said
+    assert all(word in said for word in fingerprint["words"])
+    assert 'address = "127.0.0.1:7499"' in (home / "ca.toml").read_text()
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert "not empty" in ca(home, *made, "--passphrase-file", str(passphrase_file), exit_code=1)
+    assert "No request waits" in ca(home, "requests")
+    assert "Nothing has been issued" in ca(home, "list")
+
+
+def test_usage_errors_have_exit_code_2(home: Path) -> None:
+    for arguments in (
+        ("confirm",),
+        ("confirm", "abcd", "--words", "a", "--hex", "b"),
+        ("confirm", "abcd", "--caller-code", "a", "--called-back", "b"),
+        ("issue", "abcd", "--days", "0"),
+        ("no-such-command",),
+    ):
+        ca(home, *arguments, exit_code=2)
+
+
+def test_errors_are_sentences_with_the_next_step(home: Path, short_tmp: Path) -> None:
+    assert "ca init" in ca(short_tmp / "nowhere", "requests", exit_code=1)
+    assert "ca requests" in ca(home, "confirm", "abcdef", exit_code=1)
+    with (home / "ca.toml").open("a") as file:
+        file.write("[limits]\nconections = 1\n")
+    assert "limits.conections" in ca(home, "serve", exit_code=1)
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    runner = click.testing.CliRunner()
+    for name in cli.commands:
+        outcome = runner.invoke(cli, [name, "--help"])
+        assert f"Example:  ca {name}" in outcome.output
+        assert outcome.exit_code == 0

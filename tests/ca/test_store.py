@@ -1,0 +1,147 @@
+"""Configuration and databases are read as they were written, or refused with the file and the remedy."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+
+from ca.config import Configuration, Limits, read_configuration, write_configuration
+from ca.errors import ConfigurationError, StoreError
+from ca.messages import State
+from ca.store import AuthorityStore, Certificate, Confirmation, DeskStore, Filed
+
+FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
+FILED = Filed("d" * 64, FINGERPRINT, "1001", "customer", "Alice", b"message", 100, State.WAITING)
+CONFIRMATION = Confirmation("d" * 64, FINGERPRINT, "1001", "customer", "Alice", "operator", "called back", "1", 5)
+CERTIFICATE = Certificate("d" * 64, "1001", "customer", "Alice", FINGERPRINT, 5, 10, b"key")
+
+
+@pytest.mark.parametrize("store", [DeskStore, AuthorityStore])
+def test_database_of_another_version_or_program_is_refused(
+    tmp_path: Path, store: type[DeskStore] | type[AuthorityStore]
+) -> None:
+    path = tmp_path / "store.sqlite"
+    with pytest.raises(StoreError, match="missing"):
+        store.open(path)
+    store.create(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    store.open(path).close()
+    with pytest.raises(StoreError, match="cannot be made"):
+        store.create(path)
+    other = AuthorityStore if store is DeskStore else DeskStore
+    with pytest.raises(StoreError, match="not this database"):
+        other.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreError, match="version 2"):
+        store.open(path)
+    path.write_bytes(b"not a database, but some text that is long enough to be looked at" * 20)
+    with pytest.raises(StoreError, match="cannot be"):
+        store.open(path)
+
+
+def test_desk_gives_back_what_it_took(tmp_path: Path) -> None:
+    with closing(DeskStore.create(tmp_path / "desk.sqlite")) as store:
+        with pytest.raises(StoreError, match="authority's key"):
+            store.authority()
+        store.file_request(FILED, "host")
+        store.file_request(replace(FILED, name="Bob"), "host")
+        assert store.requests(State.WAITING) == store.requests_like("dddd") == (FILED,)
+        assert (store.open_requests("host"), store.open_requests("other"), store.open_requests()) == (1, 0, 1)
+        store.mark(FILED.digest, State.ISSUED)
+        assert store.requests(State.WAITING, State.LOCKED) == ()
+        store.put_certificate(CERTIFICATE)
+        store.put_certificate(replace(CERTIFICATE, key=b"renewed", expires=20))
+        assert store.certificate(FINGERPRINT) == (b"renewed", 20)
+        assert store.bank() is None
+
+
+def test_decisions_are_kept_once(tmp_path: Path) -> None:
+    with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
+        store.confirm(CONFIRMATION)
+        with pytest.raises(StoreError):
+            store.confirm(replace(CONFIRMATION, number="1002"))
+        assert store.confirmation("d" * 64) == CONFIRMATION
+        store.add_certificate(CERTIFICATE)
+        with pytest.raises(StoreError):
+            store.add_certificate(replace(CERTIFICATE, number="1002"))
+        assert store.certificate("d" * 64) == CERTIFICATE
+
+
+def test_exclusive_rolls_back_on_an_error(tmp_path: Path) -> None:
+    with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
+
+        def fail() -> None:
+            with store.exclusive():
+                assert store.count_failure("a") == 2
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert store.tries_left("a") == 3
+
+
+def test_tries_are_counted_for_operators_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "ca.sqlite"
+    AuthorityStore.create(path).close()
+    barrier = Barrier(4)
+    refused = []
+
+    def operator() -> None:
+        with closing(AuthorityStore.open(path)) as store:
+            barrier.wait(10)
+            with store.exclusive():
+                if store.tries_left("a"):
+                    store.count_failure("a")
+                else:
+                    refused.append(1)
+
+    threads = [Thread(target=operator) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == [1]
+
+
+def test_configuration_is_read_as_written(tmp_path: Path) -> None:
+    written = Configuration('A "quoted" name, Ünïcode', FINGERPRINT, "[::1]:7402")
+    write_configuration(tmp_path, written)
+    assert read_configuration(tmp_path) == written
+    with (tmp_path / "ca.toml").open("a") as file:
+        file.write("[limits]\nconnections = 3\n")
+    assert read_configuration(tmp_path).limits == Limits(connections=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda text: text + 'colour = "red"\n', "the key colour is not known"),
+        (lambda text: text + "[limits]\nconections = 1\n", "the key limits.conections is not known"),
+        (lambda text: text + "[limits]\nconnections = 0\n", "the key limits.connections is wrong"),
+        (lambda text: text.replace("name", "title", 1), "title"),
+        (lambda text: text.replace(f'"{FINGERPRINT}"', "1"), "the key fingerprint is wrong"),
+        (lambda text: text.replace("7402", "port"), "the key address is wrong"),
+        (lambda text: "\n".join(text.splitlines()[2:]), "the key name is missing"),
+        (lambda _text: "= broken", "is not TOML"),
+    ],
+)
+def test_configuration_error_names_the_key_and_the_file(
+    tmp_path: Path, change: Callable[[str], str], named: str
+) -> None:
+    write_configuration(tmp_path, Configuration("Authority", FINGERPRINT))
+    path = tmp_path / "ca.toml"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(tmp_path)
+    assert str(path) in str(caught.value)
+    assert named in str(caught.value)
+
+
+def test_missing_authority_is_said_with_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="ca init"):
+        read_configuration(tmp_path)
