@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from protocol import canonical, letter, merkle, records
-from protocol.errors import MalformedContent, ProtocolError, RemoteProtocolError
+from protocol.errors import MalformedContent, RemoteProtocolError
 from protocol.frames import Frame, FrameReader
 from protocol.money import AmountError, format_amount, parse_amount
 from protocol.orders import TransferOrder, decode_order, encode_order
@@ -24,7 +24,7 @@ def vectors(name: str) -> Any:
     return json.loads((FOLDER / name).read_text())
 
 
-def named(name: str) -> Any:
+def named(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", vectors(name), ids=lambda vector: vector["name"])
 
 
@@ -114,9 +114,7 @@ def test_orders(vector: dict[str, Any]) -> None:
 @named("schedule.json")
 def test_schedule_and_records(vector: dict[str, Any]) -> None:
     given = {name: bytes.fromhex(value) for name, value in vector.items() if name not in ("name", "note", "records")}
-    ours, theirs = (
-        records.Share(lambda _, name=name: given[name]) for name in ("customer_private_share", "bank_private_share")
-    )
+    ours, theirs = _share(given["customer_private_share"]), _share(given["bank_private_share"])
     assert (ours.public, theirs.public) == (given["customer_share"], given["bank_share"])
     assert ours.agree(theirs.public).reveal() == theirs.agree(ours.public).reveal() == given["x25519"]
     opening, opened = (_frame(given[name]) for name in ("open_frame", "opened_frame"))
@@ -137,6 +135,10 @@ def test_schedule_and_records(vector: dict[str, Any]) -> None:
         assert sealed.encode().hex() == record["frame"]
         assert sealed.header.hex() == record["associated_data"]
         assert receiver.open(sealed) == content
+
+
+def _share(private: bytes) -> records.Share:
+    return records.Share(lambda _: private)
 
 
 def _frame(data: bytes) -> Frame:
@@ -214,24 +216,20 @@ def failing_check(vector: dict[str, Any]) -> str | None:
     assert head is not None
     path = None if vector["consistency"] is None else tuple(vector["consistency"])
     receipt = Receipt(path, False, bytes.fromhex(vector["entry"]), b"", vector["index"], tuple(vector["proof"]))
-    checks = (
-        ("consistency", lambda: older and check_consistency(older, head, path)),
-        ("inclusion", lambda: check_inclusion(receipt, head)),
-        (
-            "order",
-            lambda: check_order(
-                check_inclusion(receipt, head),
-                bytes.fromhex(vector["order"]),
-                vector["debtor"],
-                vector["transfer_identifier"],
-            ),
-        ),
-    )
-    for name, check in checks:
-        try:
-            check()
-        except (ReceiptError, ProtocolError):
-            return name
+    content, identifier = bytes.fromhex(vector["order"]), vector["transfer_identifier"]
+    try:
+        if older is not None:
+            check_consistency(older, head, path)
+    except ReceiptError:
+        return "consistency"
+    try:
+        entry = check_inclusion(receipt, head)
+    except (ReceiptError, MalformedContent):
+        return "inclusion"
+    try:
+        check_order(entry, content, vector["debtor"], identifier)
+    except ReceiptError:
+        return "order"
     return None
 
 
