@@ -43,7 +43,7 @@ def evidence(
     with open_home(home, letter=letter, passphrase_file=passphrase_file) as customer:
         names = folders.fetch(customer, identifier, out, stage_of(customer, stage))
     if as_json:
-        click.echo(json_text({"identifier": identifier, "folder": str(out), "files": list(names)}))
+        click.echo(json_text({"transfer_identifier": identifier, "folder": str(out), "files": list(names)}))
     else:
         click.echo(f"The evidence of {identifier} is in {out}: {', '.join(names)}.\nNext: follow {out / 'VERIFY.md'}")
 
@@ -98,7 +98,7 @@ def verify(
 def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
     rows = [
         {
-            "identifier": each.order.identifier,
+            "transfer_identifier": each.order.identifier,
             "status": each.entry.status.value,
             "reason": each.entry.reason.value if each.entry.reason else None,
             "entry": each.index,
@@ -113,7 +113,7 @@ def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
         click.echo("No receipt is kept here yet.")
     else:
         shown = [["-" if cell is None else cell for cell in row.values()] for row in rows]
-        click.echo(table(shown, list(rows[0])))
+        click.echo(table(shown, [name.replace("transfer_", "") for name in rows[0]]))
         click.echo(f"\n{len(rows)} receipt(s) verified: each is about its order, in the log, and signed by the bank.")
 
 

@@ -28,7 +28,7 @@ def outcome_text(outcome: "Outcome") -> str:
     rows += [
         ("amount", f"{order.amount} {order.currency}"),
         ("to", order.creditor),
-        ("identifier", facts["identifier"]),
+        ("identifier", facts["transfer_identifier"]),
     ]
     if outcome.entry and outcome.receipt:
         rows += [("reference", outcome.entry.reference or "-"), ("booked", outcome.entry.booked)]
@@ -56,7 +56,7 @@ def outcome_facts(outcome: "Outcome") -> dict[str, object]:
         # A logged refusal has used up its identifier; only what was not recorded can succeed unchanged.
         "retry_helps": bool(explanation and explanation.retry_helps and entry is None),
         "next": explanation.next_step if explanation else None,
-        "identifier": order.transfer_identifier,
+        "transfer_identifier": order.transfer_identifier,
         "to": order.creditor,
         "amount": order.amount,
         "currency": order.currency,
@@ -75,7 +75,7 @@ def order_facts(order: "StoredOrder") -> dict[str, object]:
 
     content, outcome = order.order, outcome_of(order)
     return {
-        "identifier": order.identifier,
+        "transfer_identifier": order.identifier,
         "state": order.state.value,
         "created": content.created,
         "to": content.creditor,

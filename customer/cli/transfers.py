@@ -91,9 +91,9 @@ def outbox(home: Path, as_json: bool) -> None:
     elif not rows:
         click.echo("The outbox is empty: no transfer was made here yet.")
     else:
-        columns = ("identifier", "state", "created", "to", "amount", "currency", "stage", "reason", "reference")
+        columns = ("transfer_identifier", "state", "created", "to", "amount", "currency", "stage", "reason", "reference")
         shown = [[row[name] if row[name] is not None else "-" for name in columns] for row in rows]
-        click.echo(table(shown, columns, right=("amount",)))
+        click.echo(table(shown, [name.replace("transfer_", "") for name in columns], right=("amount",)))
 
 
 @click.command(epilog="Example: customer resume")
@@ -122,7 +122,7 @@ def resume(
             except CustomerError as error:
                 state = "unknown" if isinstance(error, OutcomeUnknown) else "unsent"
                 unknown += state == "unknown"
-                results.append({"identifier": order.identifier, "status": state, "sentence": str(error)})
+                results.append({"transfer_identifier": order.identifier, "status": state, "sentence": str(error)})
                 if not as_json:
                     click.echo(f"{order.identifier}: {state}. {printable(str(error))}", err=True)
             else:

@@ -1,0 +1,228 @@
+"""A real bank that serves in this process, customers with real keys, and a bank that can be made to lie or to hang up."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from bank import accounts, letters
+from bank import config as bank_configuration
+from bank.config import BankConfig
+from bank.home import BankHome
+from bank.server import Server
+from bank.service import Service
+from bank.serving import serving
+from bank.storage import Ledger
+from customer import bank_view, ceremony, config
+from customer.home import CustomerHome, Secrets, World
+from customer.store import Fact
+from keyring import certification, keys
+from keyring.home import Home
+from protocol import letter
+from protocol.errors import RemoteProtocolError
+from protocol.letter import Letter
+from protocol.messages import Answer
+from protocol.secret import Secret
+from protocol.stages import Stage
+from protocol.transport import Address
+
+PASSPHRASE = Secret(b"a passphrase for tests")
+NUMBERS = {"alice": "1001", "bob": "1002"}
+START = "1000.00"
+DAYS = 90
+
+
+@dataclass(frozen=True)
+class Template:
+    """A bank with two customers, made once and copied for each test; ``certified`` are keys as the authority gave them."""
+
+    folder: Path
+    letters: dict[str, Letter]
+    authority_key: bytes
+    certified: dict[str, bytes]
+
+    @property
+    def bank_fingerprint(self) -> str:
+        return self.letters["alice"].bank_fingerprint
+
+
+def make_template(folder: Path) -> Template:
+    """The keys of authority, bank and customers, certifications, accounts, letters, and money for Alice."""
+    authority = Home.create(folder / "ca", own_keys=True)
+    authority_key = keys.new_ca_key(authority, "Authority", PASSPHRASE)
+    bank = _make_bank(folder / "bank", authority_key)
+    with bank.open_ledger() as ledger:
+        texts = {
+            name: letters.open_account(bank, ledger, number=number, name=name.capitalize()).letter
+            for name, number in NUMBERS.items()
+        }
+        _deposit(bank, ledger, NUMBERS["alice"])
+    found = {name: letter.parse(text) for name, text in texts.items()}
+    for name, text in texts.items():
+        (folder / f"{name}.letter").write_text(text)
+        ceremony.init(folder / name, ceremony.from_letter(found[name]), None, ask=False)
+    certified = {
+        name: _certify(authority, authority_key, Home.open(folder / name / "gnupg"), number, "customer")
+        for name, number in NUMBERS.items()
+    }
+    certified["bank"] = _certify(authority, authority_key, bank.gnupg, "0000", "bank")
+    public = keys.export(authority, authority_key)
+    bank.certificate_path.write_bytes(certified["bank"])
+    bank.authority_path.write_bytes(public)
+    for home in (authority, bank.gnupg, *(Home.open(folder / name / "gnupg") for name in NUMBERS)):
+        home.stop()
+    return Template(folder, found, public, certified)
+
+
+@dataclass
+class Stand:
+    """One test's bank, serving, and its customers' folders; ``faults`` decides what it does wrong."""
+
+    template: Template
+    folder: Path
+    bank: BankHome
+    server: Server
+    address: Address
+    faults: "Faults"
+
+    def customer(
+        self, name: str = "alice", *, world: World | None = None, certified: bool = True, seconds: float = 10.0
+    ) -> CustomerHome:
+        """A customer's home, opened; with ``certified`` as after `customer fetch`."""
+        folder = self.folder / name
+        if not folder.exists():
+            shutil.copytree(self.template.folder / name, folder, ignore=shutil.ignore_patterns("S.*", "*.sqlite*"))
+            found = config.read(folder)
+            limits = config.Limits(connect_seconds=seconds, answer_seconds=seconds, frame_seconds=seconds)
+            bank = config.Bank(name=found.bank.name, address=str(self.address), fingerprint=found.bank.fingerprint)
+            config.write(
+                folder, config.Config(customer=found.customer, bank=bank, authority=found.authority, limits=limits)
+            )
+        home = CustomerHome.open(folder, world or World(sleep=lambda _: None), self.secrets(name))
+        if certified and home.store.fact(Fact.CERTIFIED_KEY) is None:
+            self._certify(home, name)
+        return home
+
+    def secrets(self, name: str) -> Secrets:
+        return Secrets(None, lambda: letter.agreed_password(self.template.letters[name].password))
+
+    def balance(self, name: str = "alice") -> str:
+        """What the bank has on a customer's account."""
+        with self.bank.open_ledger() as ledger:
+            return f"{accounts.get(ledger, NUMBERS[name]).balance_minor / 100:.2f}"
+
+    def postings(self, identifier: str) -> int:
+        """How often the bank moved money under an identifier."""
+        with self.bank.open_ledger() as ledger:
+            every = accounts.transfers(ledger, lines=1000)
+        return sum(each.entry.transfer_identifier == identifier and each.entry.reason is None for each in every)
+
+    def _certify(self, home: CustomerHome, name: str) -> None:
+        made, template = self.template.certified, self.template
+        home.store.set_facts(
+            {
+                Fact.CERTIFIED_KEY: made[name],
+                Fact.CERTIFIED_UNTIL: str(int(time.time()) + DAYS * 86400).encode(),
+                Fact.AUTHORITY_KEY: template.authority_key,
+            }
+        )
+        authority = template.letters[name].authority_fingerprint
+        bank_view.make_certified(
+            home.folder, made["bank"], template.bank_fingerprint, template.authority_key, authority
+        )
+
+
+@dataclass
+class Faults:
+    """What the bank does wrong. ``lie`` changes an answer; ``hang_up`` names when the connection is cut."""
+
+    lie: Callable[[msgspec.Struct, Answer], Answer] = lambda request, answer: answer
+    hang_up: str = ""
+    asked: list[msgspec.Struct] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FaultyService:
+    """The bank's service, whose answers pass through the faults of the test."""
+
+    honest: Service
+    faults: Faults
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.honest, name)
+
+    def answer(self, speaker: object, requests: list[bytes]) -> list[Answer]:
+        from protocol.messages import SubmitOrder, decode_request
+
+        decoded = [decode_request(data) for data in requests]
+        self.faults.asked.extend(decoded)
+        submits = any(isinstance(each, SubmitOrder) for each in decoded)
+        if submits and self.faults.hang_up == "before posting":
+            raise RemoteProtocolError("hung up")
+        answers = self.honest.answer(speaker, requests)  # type: ignore[arg-type]
+        if submits and self.faults.hang_up == "after posting":
+            raise RemoteProtocolError("hung up")
+        return [self.faults.lie(request, answer) for request, answer in zip(decoded, answers, strict=True)]
+
+
+@contextmanager
+def standing(template: Template, folder: Path, minimum: Stage = Stage.PASSWORD) -> Iterator[Stand]:
+    """A copy of the template's bank that serves at a free port."""
+    shutil.copytree(template.folder / "bank", folder / "bank", ignore=shutil.ignore_patterns("S.*"))
+    made = BankHome.open(folder / "bank")
+    bank = BankHome(made.path, msgspec.structs.replace(made.config, minimum_stage=minimum))
+    with serving(bank) as (server, address):
+        faults = Faults()
+        server.service = FaultyService(server.service, faults)  # type: ignore[assignment]
+        yield Stand(template, folder, bank, server, address, faults)
+
+
+def _make_bank(folder: Path, authority: str) -> BankHome:
+    folder.mkdir(mode=0o700)
+    home = Home.create(folder / "gnupg", own_keys=True)
+    key = keys.new_bank_key(home, keys.user_id("Example Bank", "0000"))
+    settings = BankConfig(
+        name="Example Bank",
+        currency="EUR",
+        fingerprint=key.primary,
+        listen="127.0.0.1:0",
+        public_address="127.0.0.1:7401",
+        minimum_stage=Stage.PASSWORD,
+        authority_fingerprint=authority,
+    )
+    bank_configuration.save(folder, settings)
+    Ledger.create(
+        folder / "ledger.sqlite", bank_fingerprint=key.primary, currency="EUR", opened_at=int(time.time())
+    ).close()
+    return BankHome.open(folder)
+
+
+def _deposit(bank: BankHome, ledger: Ledger, number: str) -> None:
+    from protocol.orders import format_time
+
+    order = accounts.deposit(ledger, number, START, "cash", identifier="deposit-1", created=format_time(time.time()))
+    with bank.signer() as signer, bank.open_posting(ledger, signer, time.time) as posting:
+        posting.submit(order).result(timeout=30)
+
+
+def _certify(authority: Home, ca_fingerprint: str, home: Home, number: str, role: str) -> bytes:
+    (key,) = keys.secret_keys(home)
+    public = keys.export_minimal(home, key.fingerprint)
+    keys.import_key(authority, public, expected_fingerprint=key.fingerprint)
+    certification.certify(
+        authority,
+        key.fingerprint,
+        key.user_ids[0].text,
+        number=number,
+        role=role,
+        request_digest="0" * 64,
+        days=DAYS,
+        passphrase=PASSPHRASE,
+        notations={},
+        certifier=ca_fingerprint,
+    )
+    return keys.export(authority, key.fingerprint)
