@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from bank import schema
+from bank.batch import identity
 from bank.customers import Customers
 from bank.evidence import Keys, LoggedEntry, ReceiptSigner, SentOrder, make_evidence
 from bank.home import BankHome
@@ -33,7 +34,7 @@ class Dossier:
         with self.ledger.reading() as connection:
             row = connection.execute(
                 select(entry.leaf, entry.entry, entry.content, entry.message, entry.key_digest).where(
-                    entry.debtor == debtor, entry.transfer_identifier == identifier
+                    entry.identity == identity(debtor, identifier)
                 )
             ).one_or_none()
         if row is None:

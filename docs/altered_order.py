@@ -8,7 +8,7 @@ from pathlib import Path
 
 from customer import conversing
 from customer.home import CustomerHome
-from protocol.messages import NumberedReceipt, SubmitOrder
+from protocol.messages import Refusal, SubmitOrder
 from protocol.stages import Stage
 
 
@@ -26,9 +26,10 @@ def main() -> None:
     print(f"Sending the signed order {given.identifier} with another amount and identifier, {len(altered)} bytes.")
     with conversing.conversation(home, Stage.CERTIFIED) as talk:
         (answer,) = talk.ask(SubmitOrder(number=0, order=altered, since=None))
-    if isinstance(answer, NumberedReceipt):
+    if not isinstance(answer, Refusal):
         raise SystemExit("The bank took the altered order.")
-    print(f"The bank refuses: {answer}")
+    print(f"The bank refuses, {answer.reason.value}: {answer.sentence}")
+    print("Nothing was logged, and the identifier is still free for its owner.")
 
 
 if __name__ == "__main__":

@@ -53,15 +53,15 @@ class Demo:
         """A remark."""
         print(f"# {text}", flush=True)
 
-    def run(self, command: str, *, code: int = 0, sees: str = "", customer: str = "", stdin: str = "") -> str:
+    def run(self, command: str, *, code: int = 0, sees: str = "", customer: str = "") -> str:
         """Run one command line, print it and its output; its exit code and what it must say are checked."""
         shown = f"CUSTOMER_HOME={customer} {command}" if customer else command
         print(f"{self._bold[0]}$ {shown}{self._bold[1]}", flush=True)
-        return self._finished(self._call(command, customer, stdin), command, code, sees, show=True)
+        return self._finished(self._call(command, customer), command, code, sees, show=True)
 
     def quietly(self, command: str, customer: str = "") -> str:
         """Run a command whose output only the story needs."""
-        return self._finished(self._call(command, customer, ""), command, 0, "", show=False)
+        return self._finished(self._call(command, customer), command, 0, "", show=False)
 
     def start(self, command: str, sees: str) -> None:
         """Start a server, wait for the line with which it says that it listens."""
@@ -111,12 +111,12 @@ class Demo:
         for ring in self.folder.rglob("private-keys-v1.d"):
             subprocess.run(["gpgconf", "--homedir", str(ring.parent), "--kill", "all"], check=False, timeout=20)
 
-    def _call(self, command: str, customer: str, stdin: str) -> subprocess.CompletedProcess[str]:
+    def _call(self, command: str, customer: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self._argv(command),
             cwd=self.folder,
             env={**self._environment, **({"CUSTOMER_HOME": customer} if customer else {})},
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -140,11 +140,10 @@ class Demo:
     @staticmethod
     def _argv(command: str) -> list[str]:
         first, *rest = shlex.split(command)
-        # By the interpreter, since a path of more than 127 characters does not fit into a script's first line; -P, since
-        # the homes in this folder are called as the packages are.
-        if first in ("bank", "ca", "customer", "keyring"):
-            return [sys.executable, "-P", "-m", f"{first}.cli", *rest]
-        return [*([sys.executable, "-P"] if first == "python" else [first]), *rest]
+        if first == "python":
+            # -P, since homes in this folder are called as the packages are.
+            return [sys.executable, "-P", *rest]
+        return [str(PROGRAMS / first), *rest]
 
 
 def tell(demo: Demo) -> None:

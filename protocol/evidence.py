@@ -7,6 +7,7 @@ check by what he writes into an order, and who receives a folder can tell that i
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from protocol import verification
@@ -126,6 +127,25 @@ def require_folder(files: Mapping[str, bytes]) -> Kind:
         "These are not the files of an evidence folder as this version writes it; nothing was written. Ask the bank "
         "which version made it."
     )
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a folder that :func:`require_folder` knows. EvidenceError if the folder is not empty."""
+    require_folder(files)  # so no name leads out of the folder
+    require_empty(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            with (folder / name).open("xb") as file:
+                file.write(data)
+    except OSError as error:
+        raise EvidenceError(f"The folder {folder} cannot be written: {error.strerror}; try another one.") from None
+
+
+def require_empty(folder: Path) -> None:
+    """Nothing is overwritten: EvidenceError if the folder holds anything."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise EvidenceError(f"{folder} is there already and not empty; name a new folder with --out.")
 
 
 def commands(instructions: str) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ def evidence(home: Path, identifier: str, debtor: str, out: Path) -> None:
     import time
 
     from bank.dossier import Dossier
-    from protocol.evidence import write_folder
+    from protocol.evidence import require_empty, write_folder
 
+    require_empty(out)
     bank = BankHome.open(home)
     try:
         with bank.open_ledger() as ledger:
