@@ -3,6 +3,7 @@
 A finding is a value. The audit reads one snapshot and writes nothing, so it may run beside the server.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bank import schema
 from bank.batch import identity
+from bank.errors import HistoryLost
 from bank.heads import HeadVerifier, head_file
 from bank.log import HASH_BYTES, Log
 from bank.replay import Leg, Legs, Walk
@@ -25,6 +27,9 @@ from protocol.receipts import LogEntry, TreeHead, decode_entry
 
 FINDINGS: Final = 100
 """After so many findings the audit ends: what follows a bad row is usually bad because of it."""
+
+SIGNING_SECONDS: Final = 2.0
+"""How long entries without a signed head are waited for, in case that a server is about to sign them."""
 
 PROGRESS_ENTRIES: Final = 1000
 """How often the progress is told."""
@@ -161,16 +166,23 @@ class _Audit:
     # Entries
 
     def _signed_meanwhile(self, walk: Walk) -> bool:
-        """Whether a server at work has signed the last entries since the audit began."""
+        """Whether a server at work signs the last entries, as it does within moments of their commit."""
+        deadline = time.monotonic() + SIGNING_SECONDS
+        while not (signed := self._signed_now(walk)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return signed
+
+    def _signed_now(self, walk: Walk) -> bool:
         content = self._verify_head(_outside(self._ledger) or b"")
         if content is None:
             return False
         head, log = canonical.decode(TreeHead, content), Log(self._ledger)
-        return (
-            (head.bank, head.log) == (self._ledger.bank, self._ledger.log)
-            and head.size >= walk.size
-            and (log.root(walk.size), log.root(head.size).hex()) == (walk.root(), head.root)
-        )
+        if (head.bank, head.log) != (self._ledger.bank, self._ledger.log) or head.size < walk.size:
+            return False
+        try:
+            return (log.root(walk.size), log.root(head.size).hex()) == (walk.root(), head.root)
+        except HistoryLost:  # what is missing was found on the way, or will be the next time
+            return False
 
     def _begin(self, since: int) -> Walk:
         walk = Walk()

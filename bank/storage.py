@@ -219,6 +219,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise LedgerError(_sentence(path, str(error.orig))) from error
     except sqlite3.Error as error:  # from the statements with which a connection begins
         raise LedgerError(_sentence(path, str(error))) from error
+    except UnicodeDecodeError as error:  # text that a damaged file gives out, also in SQLite's own sentences
+        raise LedgerError(_sentence(path, "malformed")) from error
     except SQLAlchemyError as error:
         raise LedgerError(f"The ledger {path} cannot be used now: {str(error).splitlines()[0]}") from error
 
