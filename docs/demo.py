@@ -247,7 +247,7 @@ def verify(demo: Demo, authority: str) -> None:
     print(script, flush=True)
     environment = {**os.environ, "AUTHORITY": authority}
     done = subprocess.run(
-        ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["sh", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     print(done.stdout, flush=True)
     demo.check(done.returncode == 0 and done.stdout.count("ok:") >= 5, "Stock gpg accepts the evidence.")
@@ -256,7 +256,7 @@ def verify(demo: Demo, authority: str) -> None:
         order = Path(copy) / "order.pgp"
         order.write_bytes(order.read_bytes().replace(b'"amount":"25.00"', b'"amount":"99.00"'))
         done = subprocess.run(
-            ["sh", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, timeout=60, check=False
+            ["sh", "-e", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
     demo.check(done.returncode != 0, "With the amount changed to 99.00, the same commands refuse it.")
 
