@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from customer.errors import NotProven, StoreError
 from protocol import canonical
@@ -198,6 +198,15 @@ class Store:
                 "INSERT INTO doubts (identifier, sentence, answer) VALUES (?, ?, ?)", (identifier, sentence, answer)
             )
 
+    def doubts(self, identifier: str) -> tuple[tuple[str, bytes], ...]:
+        """The answers about an order that proved nothing, oldest first: why not, and the receipt as it came."""
+        return tuple(
+            (str(sentence), bytes(answer))
+            for sentence, answer in self._all(
+                "SELECT sentence, answer FROM doubts WHERE identifier = ? ORDER BY place", identifier
+            )
+        )
+
     # Heads
 
     def newest_head(self) -> KeptHead | None:
@@ -277,13 +286,13 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"{self._path} could not be written ({error}); nothing was changed in it.") from None
 
-    def _all(self, query: str, *values: object) -> list[tuple[bytes, bytes]]:
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self._path} could not be read ({error}).") from None
 
-    def _one(self, query: str, *values: object) -> tuple[bytes, ...] | None:
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         rows = self._all(query, *values)
         return rows[0] if rows else None
 

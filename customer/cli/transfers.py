@@ -91,8 +91,18 @@ def outbox(home: Path, as_json: bool) -> None:
     elif not rows:
         click.echo("The outbox is empty: no transfer was made here yet.")
     else:
-        columns = ("transfer_identifier", "state", "created", "to", "amount", "currency", "stage", "reason", "reference")
-        shown = [[row[name] if row[name] is not None else "-" for name in columns] for row in rows]
+        columns = (
+            "state",
+            "created",
+            "to",
+            "amount",
+            "currency",
+            "stage",
+            "reason",
+            "reference",
+            "transfer_identifier",
+        )
+        shown = [["-" if row[name] is None else row[name] for name in columns] for row in rows]
         click.echo(table(shown, [name.replace("transfer_", "") for name in columns], right=("amount",)))
 
 

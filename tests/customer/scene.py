@@ -1,4 +1,4 @@
-"""A real bank that serves in this process, customers with real keys, and a bank that can be made to lie or to hang up."""
+"""A real bank that serves in this process and can be made to lie or to hang up, and customers with real keys."""
 
 import shutil
 import time
@@ -38,7 +38,7 @@ DAYS = 90
 
 @dataclass(frozen=True)
 class Template:
-    """A bank with two customers, made once and copied for each test; ``certified`` are keys as the authority gave them."""
+    """A bank with two customers, made once and copied for each test; ``certified``: keys as the authority gave them."""
 
     folder: Path
     letters: dict[str, Letter]
