@@ -1,15 +1,17 @@
 """The authority is its folder: configuration, key, decisions, and the desk's database, which it does not believe."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ca.config import Configuration, read_configuration, write_configuration
+from ca.counter import Counter
 from ca.documents import BANK
 from ca.errors import ConfigurationError, RequestError
-from ca.messages import State
+from ca.messages import DeskRefusal, RequestState, State, SubmitRequest
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
 from ca.store import AuthorityStore, DeskStore, Filed
 from keyring import keys
@@ -96,12 +98,26 @@ class Authority:
         return tuple(each.key for each in self.decisions.certificates() if each.role == BANK and each.expires > now)
 
     def request(self, identifier: str) -> Request:
-        """The verified request whose identifier is, or begins with, ``identifier``. Raises RequestError."""
+        """The verified request whose identifier is, or begins with, ``identifier``; or the one open for that number.
+
+        Raises RequestError, also where the number has several open requests.
+        """
         prefix = identifier.strip().lower()
+        of_number = [
+            filed
+            for filed in self.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)
+            if filed.number == prefix
+        ]
+        if len(of_number) == 1 and not set(self.desk.requests_like(prefix)) - set(of_number):
+            return self._believed(of_number[0])
+        if of_number:
+            raise RequestError(
+                f"{prefix} may mean several requests; name one by its identifier, as `ca requests` shows it."
+            )
         if len(prefix) < SHORTEST_PREFIX or not set(prefix) <= set("0123456789abcdef"):
             raise RequestError(
                 f"{identifier[:40]!a} is not the identifier of a request; give {SHORTEST_PREFIX} to"
-                f" {IDENTIFIER_DIGITS} of its hexadecimal digits, as `ca requests` shows them."
+                f" {IDENTIFIER_DIGITS} of its hexadecimal digits, as `ca requests` shows them, or the customer number."
             )
         found = self.desk.requests_like(prefix)
         if not found:
@@ -109,6 +125,15 @@ class Authority:
         if len(found) > 1:
             raise RequestError(f"{len(found)} requests begin with {prefix}; give more digits.")
         return self._believed(found[0])
+
+    def take(self, message: bytes, *, clock: Callable[[], float]) -> RequestState:
+        """Take in a request that did not come over the desk's port. Raises RequestError."""
+        counter = Counter(self.desk, self.configuration.limits, clock=clock, log=lambda _event, _details: None)
+        answer = counter.answer(SubmitRequest(message), "mail")
+        if isinstance(answer, DeskRefusal):
+            raise RequestError(answer.sentence)
+        assert isinstance(answer, RequestState)  # noqa: S101 - the one other answer to a request
+        return answer
 
     def state(self, digest: str) -> State:
         """How far the request with this digest has come, by the authority's own records."""

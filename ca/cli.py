@@ -122,15 +122,19 @@ def serve(listen: str | None, log_file: Path | None, home: Path) -> None:
 
 
 @cli.command()
+@click.option("--take", type=click.File("rb"), help="First take in a request that came by mail, as a file.")
 @_json
 @_home
-def requests(as_json: bool, home: Path) -> None:
+def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
     """List the requests that are not issued yet, and what each of them waits for.
 
     \b
     Example:  ca requests
+              ca requests --take request-from-alice
     """
     with Authority.open(home) as authority:
+        if take:
+            authority.take(take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
         rows = inventory.open_requests(authority, int(time.time()))
     if as_json:
         _print_json([row.as_dict() for row in rows])
@@ -162,7 +166,7 @@ def confirm(
     notice: IO[bytes] | None,
     home: Path,
 ) -> None:
-    """Confirm REQUEST (its identifier or the beginning of it) with its applicant on the telephone.
+    """Confirm REQUEST (its customer number, or its identifier) with its applicant on the telephone.
 
     The caller is known by the code from the bank's letter, or because you called back at the number on file. Type the
     words as you hear them: what is right is shown nowhere. After three mistakes the request is locked.
@@ -185,7 +189,7 @@ def confirm(
             waiting,
             caller=_caller(content.role, caller_code, called_back),
             heard=words or hexadecimal or click.prompt("The fingerprint's words as heard"),
-            operator=operator or getpass.getuser(),
+            operator=operator or _user(),
             notice=mailed,
             clock=time.time,
         )
@@ -197,10 +201,13 @@ def confirm(
 @cli.command()
 @click.argument("request")
 @click.option("--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True)
+@click.option("--out", type=click.File("wb", lazy=True), help="Also write it to a file, to be mailed.")
 @_passphrase_file
 @_home
-def issue(request: str, days: int, passphrase_file: IO[bytes] | None, home: Path) -> None:
+def issue(request: str, days: int, out: IO[bytes] | None, passphrase_file: IO[bytes] | None, home: Path) -> None:
     """Certify the key of a confirmed REQUEST and put it out at the desk.
+
+    Issuing again what is issued puts the same certificate out again.
 
     \b
     Example:  ca issue 3f9a --days 90
@@ -209,6 +216,8 @@ def issue(request: str, days: int, passphrase_file: IO[bytes] | None, home: Path
         issuing.require_issuable(authority, request)
         passphrase = _passphrase(passphrase_file, "Passphrase of the authority's key")
         made = issuing.issue(authority, request, days=days, passphrase=passphrase, clock=time.time)
+        if out:
+            out.write(issuing.for_mail(authority, made, int(time.time())))
     click.echo(
         f"Certified until {format_time(made.expires)}: the {made.role} {made.number}, {made.name}.\n"
         f"The key lies at the desk; its owner takes it with: {made.role} fetch"
@@ -259,6 +268,13 @@ def _caller(role: str, caller_code: str | None, called_back: str | None) -> Call
         if code.strip():
             return CallerCode(code)
     return CalledBack(called_back or click.prompt("The number on file that you dialled"))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise CaError("The system does not tell who you are; give your name with --operator.") from None
 
 
 def _passphrase(file: IO[bytes] | None, prompt: str, *, twice: bool = False) -> Secret:

@@ -38,6 +38,12 @@ def issue(
     return certificate
 
 
+def for_mail(authority: Authority, certificate: Certificate, now: int) -> bytes:
+    """The certified key, the authority's and the bank's one after the other, as `gpg --export` would write them."""
+    banks = [key for key in authority.bank_keys(now) if key != certificate.key]
+    return b"".join((certificate.key, authority.desk.authority(), *banks))
+
+
 def require_issuable(authority: Authority, identifier: str) -> None:
     """Raises what :func:`issue` would raise before it signs, so that no passphrase is asked for in vain."""
     request = authority.request(identifier)

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from ca.documents import BANK, BANK_NUMBER, claimed_content, decoded, verified_content
 from ca.errors import RequestError
 from keyring import certification, keys, messages
-from keyring.errors import KeyringError
+from keyring.errors import EngineError, KeyringError
 from keyring.home import Home
 from protocol import canonical
 from protocol.errors import MalformedContent
@@ -102,6 +102,8 @@ def open_request(message: bytes) -> Request:
             )
             content = verified_content(home, message, claimed.fingerprint, certified=False, error=RequestError)
             _require_user_id(home, claimed)
+    except EngineError:
+        raise  # trouble of ours, not the applicant's
     except KeyringError as error:
         raise RequestError(f"The key in the request cannot be certified: {error}") from None
     if decoded(CertificateRequest, content, RequestError) != claimed:

@@ -13,7 +13,6 @@ from ca.authority import Authority
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.config import Limits
 from ca.desk import DeskServer
-from ca.messages import RequestState, SubmitRequest
 from ca.notices import make_notice
 from ca.requests import Request, Role, claimed_request, make_request
 from ca.store import Certificate, Confirmation, DeskStore
@@ -112,13 +111,7 @@ def serving(store: DeskStore, limits: Limits | None = None, log: list[str] | Non
 
 def file(authority: Authority, message: bytes) -> str:
     """Hand a request in at the authority's desk without a socket; returns its identifier."""
-    server = DeskServer(
-        authority.desk, Address("127.0.0.1", 0), Limits(), clock=time.time, log=lambda _event, _details: None
-    )
-    answer = server.answer(SubmitRequest(message), "127.0.0.1")
-    server.stop()
-    assert isinstance(answer, RequestState)
-    return answer.identifier
+    return authority.take(message, clock=time.time).identifier
 
 
 def confirm(

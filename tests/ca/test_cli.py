@@ -18,7 +18,7 @@ from ca.applicant import Desk, verify_bank, verify_own
 from ca.authority import DECISIONS_FILE, KEYS_FOLDER
 from ca.cli import cli
 from ca.messages import State
-from keyring import readout
+from keyring import packets, readout
 from protocol.transport import Address
 from tests.ca.cast import CODE, PASSPHRASE, Cast
 
@@ -153,6 +153,29 @@ def test_mistakes_on_the_telephone(cast: Cast, home: Path, short_tmp: Path) -> N
         assert not isinstance(fetched, bytes)
         assert fetched.state is State.LOCKED
         assert cast.alice.fingerprint not in json.dumps(requests(home))
+
+
+def test_request_and_certificate_may_go_by_mail(cast: Cast, home: Path, short_tmp: Path, passphrase_file: Path) -> None:
+    taken, mailed = short_tmp / "request", short_tmp / "certificate"
+    taken.write_bytes(b"junk")
+    assert "not a signed message" in ca(home, "requests", "--take", str(taken), exit_code=1)
+    taken.write_bytes(cast.alice.request())
+    identifier = str(json.loads(ca(home, "requests", "--take", str(taken), "--json"))[0]["request"])
+    secret = ("--passphrase-file", str(passphrase_file))
+    assert "not confirmed" in ca(home, "issue", identifier, "--out", str(mailed), *secret, exit_code=1)
+    assert not mailed.exists()
+    ca(home, "confirm", identifier, "--words", cast.alice.words, "--called-back", "1")
+    ca(home, "issue", identifier, "--out", str(mailed), *secret)
+    starts = [packet.offset for packet in packets.split(mailed.read_bytes()) if packet.tag == 6]
+    own, authority = mailed.read_bytes()[: starts[1]], mailed.read_bytes()[starts[1] :]
+    verify_own(
+        own,
+        ca_key=authority,
+        ca_fingerprint=json.loads(ca(home, "fingerprint", "--json"))["fingerprint"],
+        fingerprint=cast.alice.fingerprint,
+        number="1001",
+        role="customer",
+    )
 
 
 def test_init_makes_an_authority_once(short_tmp: Path, passphrase_file: Path) -> None:

@@ -1,0 +1,155 @@
+"""What is asked at the desk is answered from the desk's own database; neither socket nor private key is needed."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from ca.config import Limits
+from ca.errors import CaError, NoticeError, RequestError
+from ca.messages import (
+    AskAuthority,
+    AskBank,
+    AskCertificate,
+    DeskAnswer,
+    DeskRefusal,
+    DeskRequest,
+    NoticeTaken,
+    PublicKey,
+    RequestState,
+    State,
+    SubmitNotice,
+    SubmitRequest,
+)
+from ca.notices import claimed_notice
+from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
+from ca.store import DeskStore, Filed
+from protocol import canonical
+
+VERIFICATION_WAIT_SECONDS: Final = 5.0
+DAY_SECONDS: Final = 86_400
+
+Log = Callable[[str, dict[str, str]], None]
+"""Is told of an event by its name and what it is about."""
+
+
+class Counter:
+    """Takes requests and notices, hands out keys and states; for any number of threads at once.
+
+    ``clock`` gives Unix seconds.
+    """
+
+    def __init__(self, store: DeskStore, limits: Limits, *, clock: Callable[[], float], log: Log) -> None:
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._log = log
+        self._verifications = threading.BoundedSemaphore(limits.verifications)
+
+    def answer(self, question: DeskRequest, host: str) -> DeskAnswer:
+        """The answer to one question from ``host``.
+
+        Raises RequestError or NoticeError for a document that is not in order, StoreError or KeyringError for trouble
+        of our own.
+        """
+        match question:
+            case SubmitRequest():
+                return self._take_request(question.request, host)
+            case SubmitNotice():
+                return self._take_notice(question.notice, host)
+            case AskCertificate():
+                return self._certificate(question.fingerprint)
+            case AskBank():
+                certified = self._store.bank()
+                if certified is None:
+                    return DeskRefusal(True, "No bank is certified here yet; the bank makes its request first.")
+                return PublicKey(certified[0])
+            case AskAuthority():
+                return PublicKey(self._store.authority())
+
+    def _take_request(self, message: bytes, host: str) -> DeskAnswer:
+        self._require_size(message, RequestError)
+        known = self._known(claimed_request(message))
+        if known is not None:
+            return known
+        if (full := self._full(host)) is not None:
+            return full
+        if not self._verifications.acquire(timeout=VERIFICATION_WAIT_SECONDS):
+            return DeskRefusal(True, "The desk is busy with other requests; try again in a minute.")
+        try:
+            request = open_request(message)
+        finally:
+            self._verifications.release()
+        content, now = request.content, int(self._clock())
+        filed = Filed(
+            digest=request.digest,
+            fingerprint=content.fingerprint,
+            number=content.number,
+            role=content.role,
+            name=content.name,
+            message=message,
+            received=now,
+            state=State.WAITING,
+        )
+        with self._store.exclusive():
+            self._store.drop_stale(now - self._limits.open_request_days * DAY_SECONDS)
+            # Asked again: others may have come while gpg was at work.
+            answer = self._known(request) or self._full(host)
+            if answer is None:
+                self._store.file_request(filed, host)
+        if answer is not None:
+            return answer
+        self._log("request", {"host": host, "request": request.identifier, "role": content.role})
+        return RequestState(request.identifier, State.WAITING)
+
+    def _known(self, request: Request) -> DeskAnswer | None:
+        """The state of this request, or of an open one for the same key, number, role and name: no second is kept."""
+        asked = request.content
+        for filed in self._store.requests_of(asked.fingerprint):
+            same = (filed.number, filed.role, filed.name) == (asked.number, asked.role, asked.name)
+            if filed.digest == request.digest or (same and filed.state in (State.WAITING, State.CONFIRMED)):
+                return _state(filed)
+        certified = self._store.certificate(asked.fingerprint)
+        if certified is not None and certified[1] > self._clock():
+            return RequestState(request.identifier, State.ISSUED)
+        return None
+
+    def _full(self, host: str) -> DeskRefusal | None:
+        if self._store.open_requests(host) >= self._limits.open_requests_per_address:
+            return DeskRefusal(True, "Too many requests from this address wait for their calls; finish those first.")
+        if self._store.open_requests() >= self._limits.open_requests:
+            return DeskRefusal(True, "Too many requests wait at the desk; try again tomorrow.")
+        return None
+
+    def _take_notice(self, message: bytes, host: str) -> DeskAnswer:
+        self._require_size(message, NoticeError)
+        notice = claimed_notice(message)
+        digest = canonical.digest(message)
+        with self._store.exclusive():
+            kept = self._store.notices(notice.customer)
+            full = len(kept) >= self._limits.notices_per_customer or self._store.notice_count() >= self._limits.notices
+            if message not in kept:
+                if full:
+                    return DeskRefusal(
+                        False, "The desk keeps no more notices for this customer; mail it to the authority as a file."
+                    )
+                self._store.file_notice(digest, notice.customer, message)
+        self._log("notice", {"host": host, "customer": notice.customer})
+        return NoticeTaken()
+
+    def _certificate(self, fingerprint: str) -> DeskAnswer:
+        """The certified key; but where it has expired and a newer request is open, the state of that."""
+        certified = self._store.certificate(fingerprint)
+        if certified is not None and certified[1] > self._clock():
+            return PublicKey(certified[0])
+        filed = [each for each in self._store.requests_of(fingerprint) if each.state is not State.ISSUED]
+        if filed:
+            return _state(filed[-1])
+        return RequestState("", State.UNKNOWN if certified is None else State.EXPIRED)
+
+    def _require_size(self, message: bytes, error: type[CaError]) -> None:
+        if len(message) > self._limits.document_bytes:
+            raise error(f"The document has {len(message)} bytes; at most {self._limits.document_bytes} are taken.")
+
+
+def _state(filed: Filed) -> RequestState:
+    return RequestState(filed.digest[:IDENTIFIER_DIGITS], filed.state)
