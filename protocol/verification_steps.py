@@ -102,7 +102,8 @@ time. It accepts exactly one good signature of the second key over a binary docu
 nothing else in gpg's status lines; the signed content is then in `$WORK`."""
 _CERTIFIED_WORDS: Final = """\
 The tool `certified` asks for whom the authority certified that key. It lists the signatures on the key which gpg has
-checked (`sig:!`) and looks at the authority's only. Each must carry the notation asked for (record `spk:20`; 1: in the
+checked (`sig:!`) and looks at the authority's only. One of them must have been made no later than the message was
+signed, which gpg does not ask, and end after that. Each must carry the notation asked for (record `spk:20`; 1: in the
 part that is signed): four octets of flags, the lengths of name and value, name and value."""
 _JUDGE: Final = r"""
 # judge MESSAGE KEY TRUSTED-KEY TRUSTED-FINGERPRINT TRUST
@@ -138,11 +139,18 @@ set -e
 GNUPGHOME=${WORK:?}/$1
 export GNUPGHOME
 exec 2>>"$WORK/log"
-gpg --faked-system-time "$(cat "$GNUPGHOME/at")" --with-colons --list-options show-sig-subpackets=20 \
+at=$(cat "$GNUPGHOME/at")
+gpg --faked-system-time "$at" --with-colons --list-options show-sig-subpackets=20 \
     --check-sigs "$(cat "$GNUPGHOME/signer")" >"$GNUPGHOME/signatures"
 sed -e ':next' -e '$!N' -e 's/\n\(spk:\)/ \1/' -e 't next' -e 'P' -e 'D' "$GNUPGHOME/signatures" | sed 's/$/ /' |
     grep -E "^sig:!:[^:]*:[^:]*:$(printf '%s' "$AUTHORITY" | cut -c 25-40):([^:]*:){5}1[0-3]x:[^:]*:$AUTHORITY:" \
     >"$GNUPGHOME/certifications"
+held=no
+while IFS=: read -r _ _ _ _ _ made ends _
+do
+    if test "$made" -le "$at" && test "${ends:-0}" -gt "$at"; then held=yes; fi
+done <"$GNUPGHOME/certifications"
+test "$held" = yes
 name=$2@countersign.example
 lengths=$(printf '%%%02X%%00%%%02X' "${#name}" "${#3}")
 record="spk:20:1:$((8 + ${#name} + ${#3})):%80%00%00%00%00$lengths$name$3"

@@ -1,0 +1,186 @@
+"""A bank, an authority and customers of a year ago, whose evidence a test checks or changes today."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from bank.evidence import Keys, LoggedEntry, SentOrder, make_evidence
+from keyring import keys, process
+from keyring.home import Home
+from keyring.signature import HeadSigner
+from protocol import canonical, merkle
+from protocol.codes import Status
+from protocol.orders import TransferOrder, encode_order, format_time
+from protocol.receipts import LogEntry, TreeHead
+from protocol.stages import Stage
+
+DAY = 86_400
+LOG = "ab" * 16
+REQUEST = f"request@countersign.example={'0' * 64}"
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Party:
+    """A home with one key of its own, made at a time of our choice."""
+
+    home: Home
+    fingerprint: str
+
+    @classmethod
+    def make(cls, folder: Path, name: str, at: int, *kind: str) -> "Party":
+        home = Home.create(folder / name.split()[0].lower(), own_keys=True)
+        text = "\n".join(("%no-protection", *kind, f"Name-Real: {name}", "Expire-Date: 0", "%commit", ""))
+        process.run(home, "--generate-key", stdin=text.encode(), faked_time=at)
+        return cls(home, keys.secret_keys(home)[0].fingerprint)
+
+    def sign(self, content: bytes, at: int, key: str | None = None) -> bytes:
+        options = ("-z", "0", "--digest-algo", "SHA256", "--local-user", f"{key or self.fingerprint}!")
+        return process.run(self.home, *options, "--sign", stdin=content, faked_time=at).output
+
+    @property
+    def key(self) -> bytes:
+        return keys.export(self.home, self.fingerprint)
+
+    def certify(self, key: bytes, fingerprint: str, at: int, *notations: str, days: int = 90) -> bytes:
+        """The key with our certification: the one signature more, and nothing kept."""
+        process.run(self.home, "--import", stdin=key, faked_time=at)
+        said = [f"--cert-notation={each}" for each in notations]
+        lasting = ("--no-auto-check-trustdb", "--default-cert-expire", f"{days}d", "--force-sign-key")
+        user = (f"{self.fingerprint}!", *said, "--quick-sign-key", fingerprint)
+        process.run(self.home, *lasting, "--local-user", *user, faked_time=at)
+        certified = keys.export(self.home, fingerprint)
+        process.run(self.home, "--delete-keys", fingerprint)
+        return certified
+
+    def certify_as(self, other: "Party", number: str, role: str, at: int, days: int = 90) -> bytes:
+        notations = (f"number@countersign.example={number}", f"role@countersign.example={role}", REQUEST)
+        return self.certify(other.key, other.fingerprint, at, *notations, days=days)
+
+    def revoked(self, key: bytes, other: "Party", at: int) -> bytes:
+        """The key with our certification of it and the revocation of that."""
+        process.run(self.home, "--import", stdin=key, faked_time=at)
+        process.run(
+            self.home,
+            "--no-auto-check-trustdb",
+            "--quick-revoke-sig",
+            other.fingerprint,
+            self.fingerprint,
+            faked_time=at,
+        )
+        revoked = keys.export(self.home, other.fingerprint)
+        process.run(self.home, "--delete-keys", other.fingerprint)
+        assert len(revoked) > len(key)
+        return revoked
+
+
+RSA = ("Key-Type: RSA", "Key-Length: 3072", "Key-Usage: sign,cert")
+ENCRYPT = ("Subkey-Type: ECDH", "Subkey-Curve: Curve25519", "Subkey-Usage: encrypt")
+QUICK = ("Key-Type: EDDSA", "Key-Curve: Ed25519", "Key-Usage: sign,cert")  # for those who are only in the way
+
+
+@dataclass(frozen=True)
+class World:
+    """A year ago: keys were made, a minute later certified for 90 days; ten days later the order came."""
+
+    born: int
+    authority: Party
+    rival: Party  # another authority
+    bank: Party
+    alice: Party
+    bob: Party
+    signer: HeadSigner
+    alice_key: bytes
+    bank_key: bytes
+    bob_key: bytes
+
+    @property
+    def ordered(self) -> int:
+        return self.born + 10 * DAY
+
+    def order(self, **changes: object) -> TransferOrder:
+        order = TransferOrder(
+            amount="25.00",
+            bank=self.bank.fingerprint,
+            certificate=canonical.digest(self.alice_key),
+            created=format_time(self.ordered),
+            creditor="1002",
+            currency="EUR",
+            debtor="1001",
+            description='Miete für "März", \\ & $(true) `true` "debtor":"1002"',
+            transfer_identifier="T-1",
+        )
+        return msgspec.structs.replace(order, **changes)
+
+    def case_of(self, key: bytes, signer: Party) -> "Case":
+        """Alice's order, of which ``key`` is said to be the debtor's and which ``signer`` signs."""
+        order = self.order(certificate=canonical.digest(key))
+        return replace(self.case(), order=order, content=encode_order(order), alice_key=key, by=signer)
+
+    def case(self, stage: Stage = Stage.CERTIFIED, *, bank_certified: bool = True, with_head: bool = True) -> "Case":
+        order = self.order() if stage.is_certified else self.order(certificate=None)
+        return Case(
+            self,
+            stage,
+            order,
+            encode_order(order),
+            alice_key=self.alice_key if stage.is_certified else self.alice.key,
+            bank_key=self.bank_key if bank_certified else self.bank.key,
+            authority=self.authority.key if bank_certified else None,
+            with_head=with_head,
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One order with everything that the bank knows of it; a test changes what it wants before it is signed."""
+
+    world: World
+    stage: Stage
+    order: TransferOrder
+    content: bytes
+    alice_key: bytes
+    bank_key: bytes
+    authority: bytes | None
+    with_head: bool = True
+    message: bytes | None = None
+    entry_changes: Mapping[str, object] = field(default_factory=dict)
+    signed_later: int = 3600
+    at: int | None = None
+    by: Party | None = None
+
+    def sent(self) -> bytes | None:
+        if self.message is not None or not self.stage.orders_are_signed:
+            return self.message
+        return (self.by or self.world.alice).sign(self.content, self.at or self.world.ordered)
+
+    def logged(self) -> LoggedEntry:
+        entry = LogEntry(
+            amount=self.order.amount,
+            booked=format_time(self.world.ordered + 5),
+            creditor=self.order.creditor,
+            currency=self.order.currency,
+            debtor=self.order.debtor,
+            field=None,
+            order=canonical.digest(self.content),
+            reason=None,
+            reference="B-7",
+            salt="0f" * 16,
+            stage=self.stage.value,
+            status=Status.SETTLED,
+            transfer_identifier=self.order.transfer_identifier,
+        )
+        data = canonical.encode(msgspec.structs.replace(entry, **self.entry_changes))
+        before, after = merkle.leaf_hash(b"before"), merkle.leaf_hash(b"after")
+        root = merkle.node_hash(merkle.node_hash(before, merkle.leaf_hash(data)), after).hex()
+        at = self.world.ordered + 10
+        head = TreeHead(bank=self.world.bank.fingerprint, log=LOG, root=root, size=3, time=format_time(at))
+        message = self.world.signer.sign(canonical.encode(head), at) if self.with_head else None
+        return LoggedEntry(data, 1, LOG, 3, root, (before.hex(), after.hex()), message)
+
+    def files(self) -> Files:
+        sent = SentOrder(self.content, self.sent())
+        own = Keys(self.bank_key, self.alice_key if self.stage.orders_are_signed else None, self.authority)
+        return make_evidence(self.logged(), sent, own, self.world.signer, self.world.ordered + self.signed_later)

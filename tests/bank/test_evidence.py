@@ -1,0 +1,304 @@
+"""The commands of VERIFY.md, run by sh in an empty home, accept honest evidence made a year ago and nothing else."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from bank.evidence import EvidenceRefused, Keys, SentOrder, make_evidence
+from keyring import certification, keys, messages, packets, process
+from keyring.home import Home
+from keyring.signature import HeadSigner
+from protocol import canonical, evidence
+from protocol.codes import Reason, Status
+from protocol.orders import encode_order
+from protocol.secret import Secret
+from protocol.stages import OPERATOR, Stage
+from tests.bank.evidence_tamperings import TAMPERINGS
+from tests.bank.evidence_world import DAY, ENCRYPT, QUICK, RSA, Case, Files, Party, World
+
+MakeFolder = Callable[[], Path]
+
+
+@pytest.fixture(scope="module")
+def world(make_short_tmp: MakeFolder) -> Iterator[World]:
+    folder = make_short_tmp()
+    born = int(time.time()) - 400 * DAY
+    authority = Party.make(folder, "Authority (ca)", born, "Key-Type: RSA", "Key-Length: 3072", "Key-Usage: cert")
+    rival = Party.make(folder, "Rival (ca)", born, *QUICK)
+    bank = Party.make(folder, "Bank (0000)", born, *RSA, *ENCRYPT)
+    adding = ("--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-key", bank.fingerprint)
+    process.run(bank.home, *adding, "ed25519", "sign", "0", faked_time=born)
+    alice = Party.make(folder, "Alice (1001)", born, *RSA, *ENCRYPT)
+    bob = Party.make(folder, "Bob (1002)", born, *QUICK)
+    at = born + 60
+    with HeadSigner.for_home(bank.home, bank.fingerprint) as signer:
+        yield World(
+            *(born, authority, rival, bank, alice, bob, signer),
+            alice_key=authority.certify_as(alice, "1001", "customer", at),
+            bank_key=authority.certify_as(bank, "0000", "bank", at),
+            bob_key=authority.certify_as(bob, "1002", "customer", at),
+        )
+    for party in (authority, rival, bank, alice, bob):
+        party.home.stop()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the shell said: the ``ok:`` lines in order, everything, and whether it came to the end."""
+
+    passed: tuple[str, ...]
+    output: str
+    exit_code: int
+
+
+@pytest.fixture
+def verify(short_tmp: Path, world: World) -> Callable[..., Run]:
+    """Runs the commands of the folder's VERIFY.md, all of them pasted into one shell."""
+
+    def run(files: Files, *shell: str, commands: str | None = None, **known: str) -> Run:
+        folder, home = short_tmp / "e", short_tmp / "h"
+        for each in (folder, home):
+            shutil.rmtree(each, ignore_errors=True)
+            each.mkdir(mode=0o700)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        text = commands or "".join(evidence.commands(files[evidence.INSTRUCTIONS].decode()))
+        fingerprints = {
+            "AUTHORITY": world.authority.fingerprint,
+            "BANK": world.bank.fingerprint,
+            "CUSTOMER": world.alice.fingerprint,
+        }
+        done = subprocess.run(
+            [*(shell or ("sh", "-e")), "-c", text],
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), **fingerprints, **known},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        output = done.stdout.decode()
+        passed = tuple(line for line in output.splitlines() if line.startswith("ok:"))
+        return Run(passed, output, done.returncode)
+
+    return run
+
+
+Verify = Callable[..., Run]
+
+
+def accepted(files: Files, run: Run) -> bool:
+    """Every step passed; the exit code and the lines agree about that."""
+    complete = run.passed == evidence.require_folder(files).passed_lines()
+    assert complete == (run.exit_code == 0), run.output
+    return complete
+
+
+KINDS = tuple(kind for kind in evidence.kinds() if kind.with_head == (kind.stage in {Stage.CERTIFIED, Stage.SESSION}))
+"""Every stage with and without an authority; the head's step is the same in all."""
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.stage}-{kind.bank_certified}-{kind.with_head}")
+def test_honest_evidence_passes_a_year_later(world: World, verify: Verify, kind: evidence.Kind) -> None:
+    files = world.case(kind.stage, bank_certified=kind.bank_certified, with_head=kind.with_head).files()
+    assert evidence.require_folder(files) == kind
+    run = verify(files)
+    assert accepted(files, run), run.output
+    assert encode_order(world.case(kind.stage).order).decode() in run.output
+    assert '"status":"ACSC"' in run.output
+
+
+def test_evidence_of_today_with_keys_of_the_real_ceremony_passes(world: World, verify: Verify, short_tmp: Path) -> None:
+    """Nothing is made by hand here: the keys, the certifications with all their notations, and the order."""
+    authority, bank, alice = (Home.create(short_tmp / name, own_keys=True) for name in ("ca", "bank", "alice"))
+    passphrase = Secret(b"of a test")
+    by = keys.new_ca_key(authority, "Authority (ca)", passphrase)
+    bank_of = keys.new_bank_key(bank, keys.user_id("Bank", "0000")).primary
+    alice_of = keys.new_customer_key(alice, keys.user_id("Alice", "0042"), None)
+    certified = []
+    for home, fingerprint, name, number, role in (
+        (bank, bank_of, "Bank", "0000", "bank"),
+        (alice, alice_of, "Alice", "0042", "customer"),
+    ):
+        keys.import_key(authority, keys.export_minimal(home, fingerprint), expected_fingerprint=fingerprint)
+        certification.certify(
+            *(authority, fingerprint, keys.user_id(name, number)),
+            number=number,
+            role=role,
+            request_digest="0" * 64,
+            days=90,
+            passphrase=passphrase,
+            notations={"confirmed-by": "the operator: by call, 100 %", "reached-by": "+1 555 spk:20:1"},
+        )
+        certified.append(keys.export(authority, fingerprint))
+    changes = {"bank": bank_of, "certificate": canonical.digest(certified[1]), "debtor": "0042"}
+    order = world.order(**changes)
+    content = encode_order(order)
+    case = replace(world.case(with_head=False), order=order, content=content)
+    sent = SentOrder(content, messages.sign(alice, alice_of, content))
+    own = Keys(certified[0], certified[1], keys.export(authority, by))
+    with HeadSigner.for_home(bank, bank_of) as signer:
+        files = make_evidence(case.logged(), sent, own, signer, int(time.time()))
+    run = verify(files, AUTHORITY=by)
+    assert accepted(files, run), run.output
+
+
+@pytest.mark.parametrize("shell", [("bash", "--posix"), ("bash", "-e"), ("sh",)], ids=" ".join)
+def test_commands_run_in_other_shells_and_without_stopping_at_errors(
+    world: World, verify: Verify, shell: tuple[str, ...]
+) -> None:
+    files = world.case().files()
+    assert accepted(files, verify(files, *shell))
+
+
+def test_fingerprint_may_be_typed_in_groups_and_small_letters(world: World, verify: Verify) -> None:
+    typed = keys.checked_fingerprint(world.authority.fingerprint).lower()
+    files = world.case().files()
+    assert accepted(files, verify(files, AUTHORITY=" ".join(typed[at : at + 4] for at in range(0, 40, 4))))
+
+
+def test_refused_transfer_has_evidence_of_the_refusal(world: World, verify: Verify) -> None:
+    refusal = {"status": Status.REJECTED, "reason": Reason.INSUFFICIENT_FUNDS, "reference": None, "field": "amount"}
+    files = replace(world.case(), entry_changes=refusal).files()
+    run = verify(files)
+    assert accepted(files, run)
+    assert '"status":"RJCT"' in run.output
+    assert '"reason":"AM04"' in run.output
+
+
+@pytest.mark.parametrize("stage", [Stage.PASSWORD, Stage.SESSION])
+def test_unsigned_order_is_said_to_prove_nothing_about_the_debtor(world: World, stage: Stage) -> None:
+    text = world.case(stage).files()[evidence.INSTRUCTIONS].decode()
+    assert "There is no signature of the debtor" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("known", ["", "0" * 40, "AUTHORITY", "bank"])
+def test_wrong_or_missing_fingerprint_from_outside_is_refused(world: World, verify: Verify, known: str) -> None:
+    files = world.case().files()
+    assert not accepted(files, verify(files, AUTHORITY=world.bank.fingerprint if known == "bank" else known))
+
+
+def regions(message: bytes) -> dict[str, range]:
+    """The places of an inline-signed message by their meaning (RFC 4880, sections 5.2.3, 5.4 and 5.9)."""
+    one_pass, literal, signature = packets.split(message)
+    start = signature.offset + signature.header_length
+    hashed = 6 + int.from_bytes(signature.body[4:6])
+    unhashed = hashed + 2 + int.from_bytes(signature.body[hashed : hashed + 2])
+    content = literal.offset + literal.header_length + 2 + literal.body[1] + 4
+    return {
+        "one-pass": range(one_pass.offset, literal.offset),
+        "literal": range(literal.offset, content),
+        "content": range(content, signature.offset),
+        "hashed": range(signature.offset, start + hashed),
+        "unhashed": range(start + hashed, start + unhashed),
+        "value": range(start + unhashed, len(message)),
+    }
+
+
+def flipped(data: bytes, place: int, bit: int = 1) -> bytes:
+    return data[:place] + bytes((data[place] ^ bit,)) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("region", ["one-pass", "literal", "content", "hashed", "unhashed", "value"])
+def test_changed_order_file_is_refused(world: World, verify: Verify, region: str) -> None:
+    files = world.case(with_head=False).files()
+    places = regions(files[evidence.ORDER])[region]
+    for place in places[:: max(1, len(places) // 4)]:
+        changed = {**files, evidence.ORDER: flipped(files[evidence.ORDER], place, 1 << place % 8)}
+        assert not accepted(files, verify(changed)), place
+
+
+@pytest.mark.parametrize("name", [evidence.ORDER, evidence.RECEIPT, evidence.HEAD])
+@pytest.mark.parametrize("region", ["content", "hashed"])
+def test_changed_signed_bytes_are_refused_by_the_signature_alone(
+    world: World, verify: Verify, name: str, region: str
+) -> None:
+    """Also if the digests, which would notice them too, were not compared."""
+    files = world.case().files()
+    instructions = "".join(evidence.commands(files[evidence.INSTRUCTIONS].decode()))
+    commands = "".join(line for line in instructions.splitlines(True) if "sha256sum" not in line)
+    assert commands != instructions
+    assert verify(files, commands=commands).exit_code == 0
+    places = regions(files[name])[region]
+    for place in places[:: max(1, len(places) // 3)]:
+        changed = {**files, name: flipped(files[name], place, 1 << place % 8)}
+        assert verify(changed, commands=commands).exit_code != 0, place
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS, ids=lambda each: each.__name__.replace("_", "-"))
+def test_tampered_evidence_is_refused(
+    world: World, verify: Verify, short_tmp: Path, tampering: Callable[[World, Path], Files]
+) -> None:
+    files = tampering(world, short_tmp)
+    run = verify(files)
+    assert not accepted(files, run), run.output
+
+
+@pytest.mark.parametrize("name", [evidence.CUSTOMER_KEY, evidence.BANK_KEY, evidence.AUTHORITY_KEY])
+def test_changed_key_file_is_refused(world: World, verify: Verify, name: str) -> None:
+    """In the key itself, in its user ID, and in the first signature over both."""
+    files = world.case(with_head=False).files()
+    for part in packets.split(files[name])[:3]:
+        place = part.offset + part.header_length + len(part.body) - 5
+        assert not accepted(files, verify({**files, name: flipped(files[name], place)})), part.tag
+
+
+@pytest.mark.parametrize("name", sorted(evidence.kinds()[0].names - {evidence.INSTRUCTIONS}))
+def test_missing_file_is_refused(world: World, verify: Verify, name: str) -> None:
+    files = world.case(Stage.PASSWORD).files() if name == evidence.ORDER_CONTENT else world.case().files()
+    assert not accepted(files, verify({other: data for other, data in files.items() if other != name}))
+
+
+def test_registered_key_must_be_the_one_that_was_named(world: World, verify: Verify) -> None:
+    files = world.case(Stage.SIGNED, bank_certified=False).files()
+    assert not accepted(files, verify(files, CUSTOMER=world.bob.fingerprint))
+    assert not accepted(files, verify(files, BANK=world.bob.fingerprint))
+
+
+def test_changed_content_of_an_unsigned_order_is_refused(world: World, verify: Verify) -> None:
+    files = world.case(Stage.SESSION).files()
+    other = encode_order(world.order(certificate=None, amount="26.00"))
+    assert not accepted(files, verify({**files, evidence.ORDER_CONTENT: other}))
+
+
+# What the bank itself refuses to sign for.
+
+
+def test_evidence_of_a_wrong_proof_is_not_given(world: World) -> None:
+    case = world.case()
+    sent, own = SentOrder(case.content, case.sent()), Keys(case.bank_key, case.alice_key, case.authority)
+    with pytest.raises(EvidenceRefused, match="log's root"):
+        make_evidence(replace(case.logged(), index=0), sent, own, world.signer, world.ordered + 60)
+
+
+REFUSED: tuple[tuple[str, Callable[[Case], Case]], ...] = (
+    ("operator", lambda case: replace(case, entry_changes={"stage": OPERATOR})),
+    ("not the one that was decided", lambda case: replace(case, entry_changes={"order": "0" * 64})),
+    ("belongs an order without", lambda case: replace(case, entry_changes={"stage": "session"})),
+    ("another content", lambda case: replace(case, message=case.world.alice.sign(b"{}", case.world.ordered))),
+    ("another content", lambda case: replace(case, message=b"not OpenPGP")),
+    ("is not the certified one", lambda case: replace(case, alice_key=case.world.bob_key)),
+    ("which the order names", lambda case: replace(case, bank_key=case.world.bob_key)),
+    ("the authority's", lambda case: replace(case, authority=None)),
+)
+
+
+@pytest.mark.parametrize(("sentence", "change"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+def test_evidence_of_parts_that_disagree_is_not_given(
+    world: World, sentence: str, change: Callable[[Case], Case]
+) -> None:
+    with pytest.raises(EvidenceRefused, match=sentence):
+        change(world.case()).files()
+
+
+def test_evidence_without_the_debtors_key_is_not_given(world: World) -> None:
+    case = world.case()
+    own = Keys(case.bank_key, None, case.authority)
+    with pytest.raises(EvidenceRefused, match="belongs to the evidence"):
+        make_evidence(case.logged(), SentOrder(case.content, case.sent()), own, world.signer, world.ordered + 60)

@@ -1,0 +1,153 @@
+"""An evidence folder has exactly the files of its kind, and a VERIFY.md that says nothing of the transfer."""
+
+import re
+import subprocess
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol import evidence
+from protocol.evidence import EvidenceError, Kind, Parts, assemble, commands, kinds, require_folder
+from protocol.orders import TransferOrder, encode_order
+from protocol.stages import Stage
+
+CERTIFIED = Parts(
+    stage=Stage.CERTIFIED,
+    order=b"order",
+    receipt=b"receipt",
+    bank_key=b"bank",
+    customer_key=b"customer",
+    authority_key=b"authority",
+    head=b"head",
+)
+UNSIGNED = replace(CERTIFIED, stage=Stage.PASSWORD, customer_key=None, authority_key=None, head=None)
+
+by_kind = pytest.mark.parametrize("kind", kinds(), ids=str)
+
+
+def test_certified_order_has_every_file() -> None:
+    files = assemble(CERTIFIED)
+    names = {"order.pgp", "receipt.pgp", "head.pgp", "customer.pgp", "bank.pgp", "authority.pgp", "VERIFY.md"}
+    assert files.keys() == names
+    assert files["customer.pgp"] == b"customer"
+    assert require_folder(files) == Kind(Stage.CERTIFIED, bank_certified=True, with_head=True)
+
+
+def test_unsigned_order_lies_there_as_its_content() -> None:
+    files = assemble(UNSIGNED)
+    assert files.keys() == {"order.json", "receipt.pgp", "bank.pgp", "VERIFY.md"}
+    assert files["order.json"] == b"order"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        replace(CERTIFIED, authority_key=None),
+        replace(CERTIFIED, customer_key=None),
+        replace(CERTIFIED, stage=Stage.SIGNED, customer_key=None),
+        replace(UNSIGNED, customer_key=b"customer"),
+    ],
+    ids=["no-authority", "no-customer", "no-registered-customer", "needless-customer"],
+)
+def test_key_that_is_missing_or_too_many_is_refused(parts: Parts) -> None:
+    with pytest.raises(EvidenceError, match="In the stage"):
+        assemble(parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("../order.pgp", b""),
+        ("extra", b""),
+        ("order.json", b"{}"),
+        ("VERIFY.md", b"Run: rm -r ~"),
+        ("VERIFY.md", Kind(Stage.SESSION, bank_certified=True, with_head=True).instructions().encode()),
+    ],
+)
+def test_foreign_file_or_text_is_refused(name: str, data: bytes) -> None:
+    with pytest.raises(EvidenceError, match="nothing was written"):
+        require_folder({**assemble(CERTIFIED), name: data})
+
+
+def test_each_kind_says_something_else() -> None:
+    assert len({kind.instructions() for kind in kinds()}) == len(kinds()) == 14
+
+
+@by_kind
+def test_steps_are_numbered_shell_with_the_line_that_each_must_print(kind: Kind) -> None:
+    text = kind.instructions()
+    blocks = commands(text)
+    assert len(blocks) == len(kind.passed_lines()) == len(re.findall(r"^## \d+\. ", text, re.MULTILINE))
+    for block, line in zip(blocks, kind.passed_lines(), strict=True):
+        assert line in block
+        assert f"```text\n{line}\n```" in text
+    assert max(map(len, text.splitlines())) <= 130
+
+
+@by_kind
+def test_commands_are_posix_shell(kind: Kind) -> None:
+    script = "".join(commands(kind.instructions()))
+    done = subprocess.run(["sh", "-n"], input=script.encode(), capture_output=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@by_kind
+def test_commands_name_the_files_of_the_folder_and_no_fingerprint(kind: Kind) -> None:
+    text = kind.instructions()
+    script = "".join(commands(text))
+    named = set(re.findall(r"\b(?:order|receipt|head|customer|bank|authority)\.(?:pgp|json)\b", text))
+    assert {name for name in named if name.endswith(".pgp")} <= kind.names
+    judged = re.findall(r"^judge (\w+) (\w+) (\w+)", script, re.MULTILINE)
+    assert {f"{name}.pgp" for call in judged for name in call} | {"order.json", "VERIFY.md"} >= kind.names
+    assert not re.search(r"[0-9A-Fa-f]{20}", text)
+
+
+@by_kind
+def test_what_is_not_proven_is_said(kind: Kind) -> None:
+    words = " ".join(kind.instructions().split())
+    assert ("no signature of the debtor" in words) == (not kind.stage.orders_are_signed)
+    assert ("no authority certified it" in words) == (kind.stage is Stage.SIGNED)
+    assert ("no authority vouches for it here" in words) == (not kind.bank_certified)
+
+
+def form_of_an_order() -> "re.Pattern[str]":
+    """The regular expression in the commands that an order must match, as Python reads it."""
+    script = "".join(commands(kinds()[0].instructions()))
+    found = re.search(r"grep -Eqx ('\[\{\]\"amount.*?'1?\[?\}?\]?) \"\$WORK/order.json\"", script, re.DOTALL)
+    assert found is not None
+    pattern = found[1].replace("\\\n", "").replace("'\"$text\"'", r'"([^"\\]|\\.)*"').replace("''", "").strip("'")
+    return re.compile(pattern)
+
+
+printable = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")), max_size=30)
+digests = st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
+@given(amount=printable, creditor=printable, description=printable, currency=printable, certificate=digests)
+def test_every_order_has_the_form_that_the_commands_ask_for(
+    amount: str, creditor: str, description: str, currency: str, certificate: str | None
+) -> None:
+    order = TransferOrder(
+        amount=amount,
+        bank="A" * 40,
+        certificate=certificate,
+        created="2026-01-31T09:30:00Z",
+        creditor=creditor,
+        currency=currency[:8],
+        debtor="1001",
+        description=description,
+        transfer_identifier="T-1",
+    )
+    content = encode_order(order).decode()
+    assert form_of_an_order().fullmatch(content)
+    assert re.findall(r'"(\w+)":', form_of_an_order().pattern) == sorted(msgspec.json.decode(content))
+    assert not form_of_an_order().fullmatch(content.replace('"debtor":"1001"', '"debtor":"1001","debtor":"1002"'))
+
+
+def test_names_are_flat_and_known() -> None:
+    for kind in kinds():
+        assert all(re.fullmatch(r"[A-Za-z]+\.(pgp|json|md)", name) for name in kind.names)
+        assert evidence.INSTRUCTIONS in kind.names
