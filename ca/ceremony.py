@@ -157,7 +157,10 @@ def _trusted(authority: Authority, messages: tuple[bytes, ...], now: int) -> lis
             except NoticeError as error:
                 refused = error
     if refused and not trusted:
-        raise refused
+        raise NoticeError(
+            f"None of the notices for this customer is the certified bank's, so the code cannot be checked. {refused}"
+            " Ask the bank to send its notice, or call back at the number on file and give --called-back."
+        )
     return trusted
 
 
