@@ -94,9 +94,11 @@ def order_signed_by_a_subkey(world: World, folder: Path) -> Files:
 
 
 def order_to_another_bank(world: World, folder: Path) -> Files:
-    elsewhere = encode_order(world.order(bank=world.rival.fingerprint))
-    files = world.case().files()
-    return {**files, evidence.ORDER: world.alice.sign(elsewhere, world.ordered)}
+    return decided(world, encode_order(world.order(bank=world.rival.fingerprint)))
+
+
+def order_that_names_another_certificate(world: World, folder: Path) -> Files:
+    return decided(world, encode_order(world.order(certificate="0" * 64)))
 
 
 def receipt_of_another_order(world: World, folder: Path) -> Files:
@@ -129,18 +131,72 @@ def order_twice(world: World, folder: Path) -> Files:
 
 
 def content_with_a_doubled_field(world: World, folder: Path) -> Files:
-    """Signed by the debtor and decided by the bank all the same: what does not have one reading is no order."""
-    content = encode_order(world.order()).replace(b'"debtor":"1001"', b'"debtor":"1001","debtor":"1002"')
-    files = world.case().files()
-    message = world.alice.sign(content, world.ordered)
-    receipt = (
-        packets.split(files[evidence.RECEIPT])[1]
-        .body[6:]
-        .replace(canonical.digest(files[evidence.ORDER]).encode(), canonical.digest(message).encode())
-        .replace(canonical.digest(world.case().content).encode(), canonical.digest(content).encode())
+    honest = encode_order(world.order())
+    return decided(world, honest.replace(b'"debtor":"1001"', b'"debtor":"1001","debtor":"1002"'))
+
+
+def content_with_another_field(world: World, folder: Path) -> Files:
+    return decided(world, encode_order(world.order()).replace(b"{", b'{"advice":"none",', 1))
+
+
+def content_of_two_lines(world: World, folder: Path) -> Files:
+    return decided(world, encode_order(world.order()) + b"\n")
+
+
+def content_that_moves_the_cursor(world: World, folder: Path) -> Files:
+    return decided(world, encode_order(world.order()).replace(b"Miete", b"\x1b[2K"))
+
+
+def order_signed_as_text(world: World, folder: Path) -> Files:
+    """A signature of class 01 over other bytes than those that gpg puts out."""
+    content = encode_order(world.order())
+    options = ("-z", "0", "--textmode", "--local-user", f"{world.alice.fingerprint}!", "--sign")
+    return decided(
+        world, content, process.run(world.alice.home, *options, stdin=content, faked_time=world.ordered).output
     )
-    at = world.ordered + 3600
-    return {**files, evidence.ORDER: message, evidence.RECEIPT: world.signer.sign(receipt, at)}
+
+
+def receipt_that_names_another_file(world: World, folder: Path) -> Files:
+    files = world.case().files()
+    return resigned(world, files, canonical.digest(files[evidence.ORDER]), "0" * 64)
+
+
+def receipt_that_names_another_content(world: World, folder: Path) -> Files:
+    return resigned(world, world.case().files(), canonical.digest(world.case().content), "0" * 64)
+
+
+def receipt_of_another_stage(world: World, folder: Path) -> Files:
+    return resigned(world, world.case().files(), '"stage":"certified"', '"stage":"signed"')
+
+
+def receipt_of_another_type(world: World, folder: Path) -> Files:
+    return resigned(world, world.case().files(), "transfer-receipt", "receipt")
+
+
+def receipt_that_names_another_bank(world: World, folder: Path) -> Files:
+    return resigned(world, world.case().files(), world.bank.fingerprint, world.rival.fingerprint)
+
+
+def head_of_another_type(world: World, folder: Path) -> Files:
+    return resigned(world, world.case().files(), "tree-head", "tree", name=evidence.HEAD)
+
+
+def decided(world: World, content: bytes, message: bytes | None = None) -> Files:
+    """Evidence of content that Alice signed and the bank decided, although no honest bank would have."""
+    files = world.case().files()
+    message = message or world.alice.sign(content, world.ordered)
+    named = resigned(world, files, canonical.digest(files[evidence.ORDER]), canonical.digest(message))
+    honest = canonical.digest(world.case().content)
+    if canonical.digest(content) != honest:
+        named = resigned(world, named, honest, canonical.digest(content))
+    return {**named, evidence.ORDER: message}
+
+
+def resigned(world: World, files: Files, old: str, new: str, name: str = evidence.RECEIPT) -> Files:
+    """The bank signs something else in place of its receipt (or head)."""
+    content = packets.split(files[name])[1].body[6:]
+    assert content.count(old.encode()) == 1
+    return {**files, name: world.signer.sign(content.replace(old.encode(), new.encode()), world.ordered + 3600)}
 
 
 TAMPERINGS = (
@@ -152,4 +208,8 @@ TAMPERINGS = (
     *(receipt_after_the_end_of_the_certification, certification_revoked_before_the_order, order_signed_by_a_subkey),
     *(order_to_another_bank, receipt_of_another_order, receipt_signed_by_the_customer, head_of_another_state),
     *(order_without_a_signature, order_twice, content_with_a_doubled_field),
+    *(order_that_names_another_certificate, content_with_another_field, content_of_two_lines),
+    *(content_that_moves_the_cursor, order_signed_as_text, receipt_that_names_another_file),
+    *(receipt_that_names_another_content, receipt_of_another_stage, receipt_of_another_type),
+    *(receipt_that_names_another_bank, head_of_another_type),
 )
