@@ -35,7 +35,8 @@ def reference(leaves: list[bytes], level: int, position: int) -> bytes:
 
 @given(st.lists(st.integers(0, 20), max_size=8))
 def test_batches_of_any_size_make_one_tree(batches: list[int]) -> None:
-    log, leaves = Nodes(), []
+    log = Nodes()
+    leaves: list[bytes] = []
     for batch in batches:
         growth = Growth(log, len(leaves))
         for _ in range(batch):

@@ -1,5 +1,7 @@
 """A ledger is made once, opened only by who understands it, and says in a sentence what is wrong with it."""
 
+import fcntl
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -163,6 +165,14 @@ def test_writers_come_one_at_a_time_also_from_two_ledgers_on_one_file(bank: Bank
     assert entered.wait(5)
     thread.join()
     second.close()
+
+
+def test_a_writer_in_another_process_waits_for_the_lock_file_and_not_for_sqlite(bank: Bank) -> None:
+    lock = os.open(bank.path.with_name("ledger.db.lock"), os.O_RDWR)
+    with bank.ledger.writing(), pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
+    os.close(lock)
 
 
 def test_a_closed_ledger_says_so(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def test_trial_45_a_changed_inclusion_proof_fails(data: st.DataObject, size: int
     wrong = [
         (leaf, other, size, path, root),
         (leaf, index, size, (*path, leaf), root),
+        (leaf, index, size, (*path, leaf), merkle.node_hash(leaf, root)),  # a path that goes on above the root
+        (leaf, index, size, (*path, leaf), merkle.node_hash(root, leaf)),
         (leaves[index], index, size, path, root),
         (leaf, index, size, path, merkle.leaf_hash(root)),
     ]
