@@ -5,20 +5,27 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bank.customers import Customer
 from bank.errors import ConfigurationError
 from keyring.certification import CaTemplate, Certification, judged_home, registered_home
-from keyring.errors import KeyringError, NotCertified
+from keyring.errors import EngineError, KeyringError, NotCertified
 from keyring.home import Home
 from keyring.verdict import Rejected, SignedByCustomer
-from keyring.worker import Opened, Worker, WorkerSet
+from keyring.worker import Opened, Worker, WorkerSet, open_once
 from protocol import canonical
 from protocol.codes import Reason
 from protocol.stages import Stage
 
 ROLE = "customer"
+
+TRIES = 3
+"""How often a message is asked about when no verdict on it can be relied on."""
+
+Read = Callable[[bytes], Opened | Rejected]
+"""Has GnuPG judge a message as one that the customer signed."""
 
 
 class OpeningRefused(Exception):
@@ -58,7 +65,7 @@ class Identity:
     @property
     def slot(self) -> str:
         """Its place among the homes: one for each way in which a customer can be known."""
-        return f"{self.customer}-{'certified' if self.certification else 'registered'}"
+        return _slot(self.customer, certified=self.certification is not None)
 
     def require_current(self, now: float) -> None:
         """Dates are decided here for every order, by what the CA certified; OpeningRefused (DS0D) past the end."""
@@ -93,44 +100,49 @@ class Identities:
         )
 
     def present(
-        self, stage: Stage, customer: Customer, offered: bytes | None, accept: Callable[[Identity, Worker], None]
+        self, stage: Stage, customer: Customer, offered: bytes | None, accept: Callable[[Identity, Read], None]
     ) -> Identity:
         """The identity that a customer opens a session with.
 
         A key that is not the one in use is judged in a scratch home; that becomes the customer's small home only
-        after ``accept`` has verified the opening with it and returned. Raises OpeningRefused.
+        after ``accept`` has verified the opening with it and returned. Raises OpeningRefused. Whoever opens is not
+        proven before, so nothing here makes the customer's own orders wait.
         """
         key = self._key_of(stage, customer, offered)
-        slot = f"{customer.number}-{'certified' if stage.is_certified else 'registered'}"
-        with self._turn(slot):
-            with self._lock:
-                known = self._known.get(slot)
-            if known and known.key == key:
-                accept(known, self._worker(known))
-                return known
-            identity = self._judge(stage, customer, key)
-            worker = Worker(identity.home)
-            try:
-                accept(identity, worker)
-            except BaseException:
-                shutil.rmtree(identity.home.path, ignore_errors=True)
-                raise
-            finally:
-                worker.close()
+        with self._lock:
+            known = self._known.get(_slot(customer.number, certified=stage.is_certified))
+        if known and known.key == key:
+            accept(known, partial(self.open, known))
+            return known
+        identity = self._judge(stage, customer, key)
+        try:
+            accept(identity, lambda message: open_once(identity.home, message, identity.expected))
+        except BaseException:
+            shutil.rmtree(identity.home.path, ignore_errors=True)
+            raise
+        with self._turn(identity.slot):
             self._adopt(identity)
-            return identity
+        return identity
 
     def open(self, identity: Identity, message: bytes) -> Opened | Rejected:
-        """What an order says, if its customer signed it; a verdict that gpg did not give is asked for once more."""
-        opened = self._ask(identity, message)
-        if isinstance(opened, Rejected) and opened.rule == "engine":
-            opened = self._ask(identity, message)
-        return opened
+        """What a message says, if its customer signed it; a verdict that cannot be relied on is asked for anew.
 
-    def _ask(self, identity: Identity, message: bytes) -> Opened | Rejected:
-        with self._turn(identity.slot):
-            worker = self._worker(identity)
-        return worker.open(message, identity.expected)
+        That is one that gpg did not give, or a rejection from a home that another thread was removing: there gpg
+        finds no key and blames the signature.
+        """
+        for _ in range(TRIES):
+            with self._turn(identity.slot):
+                worker = self._worker(identity)
+            opened = worker.open(message, identity.expected)
+            if isinstance(opened, Opened) or (opened.rule != "engine" and self._is_kept(identity.slot, worker.home)):
+                return opened
+        return Rejected("engine", "GnuPG gave no verdict that can be relied on; try again.")
+
+    def _is_kept(self, slot: str, home: Home) -> bool:
+        """Whether a home is in use still; it is out of use before anything of it is removed."""
+        with self._lock:
+            known = self._known.get(slot)
+            return known is not None and known.home == home
 
     def _worker(self, identity: Identity) -> Worker:
         """The identity's worker; one that was evicted meanwhile, with its home, is made anew from the same key."""
@@ -164,17 +176,20 @@ class Identities:
         return customer.registered_key
 
     def _judge(self, stage: Stage, customer: Customer, key: bytes) -> Identity:
-        path = self._new_path(customer.number)
-        if not stage.is_certified:
-            fingerprint = customer.registered_fingerprint or ""
-            home = registered_home(path, key=key, expected_fingerprint=fingerprint)
-            return Identity(customer.number, fingerprint, key, canonical.digest(key), None, home)
+        path = self._new_path()
         try:
+            if not stage.is_certified:
+                fingerprint = customer.registered_fingerprint or ""
+                home = registered_home(path, key=key, expected_fingerprint=fingerprint)
+                return Identity(customer.number, fingerprint, key, canonical.digest(key), None, home)
             home, certification, fingerprint = self._certified_home(path, key, None)
         except NotCertified as error:
             raise OpeningRefused(Reason.CA_UNKNOWN, str(error), "key") from None
+        except EngineError:
+            raise
         except KeyringError as error:
-            raise OpeningRefused(Reason.CERTIFICATE_INVALID, str(error), "key") from None
+            reason = Reason.CERTIFICATE_INVALID if stage.is_certified else Reason.SIGNATURE
+            raise OpeningRefused(reason, str(error), "key") from None
         identity = Identity(customer.number, fingerprint, key, canonical.digest(key), certification, home)
         if certification.number != customer.number or certification.role != ROLE:
             shutil.rmtree(path, ignore_errors=True)
@@ -188,7 +203,7 @@ class Identities:
 
     def _home_for(self, identity: Identity) -> Identity:
         """The same identity in a home made anew; every check was passed with this very key, and dates are kept."""
-        path = self._new_path(identity.customer)
+        path = self._new_path()
         if identity.certification is None:
             home = registered_home(path, key=identity.key, expected_fingerprint=identity.fingerprint)
         else:
@@ -221,11 +236,15 @@ class Identities:
             while len(self._known) > self._limit:
                 leaving.append(self._known.popitem(last=False)[1])
         for left in leaving:
-            # Waits for the message in flight; a thread that comes with the old worker is told "engine" and asks again.
+            # Waits for the message in flight; a thread that comes with the old worker later asks again, see open().
             self._workers.evict(left.slot)
             shutil.rmtree(left.home.path, ignore_errors=True)
 
-    def _new_path(self, number: str) -> Path:
+    def _new_path(self) -> Path:
         with self._lock:
             self._made += 1
-            return self._folder / f"{number}-{self._made}"
+            return self._folder / str(self._made)
+
+
+def _slot(customer: str, *, certified: bool) -> str:
+    return f"{customer}-{'certified' if certified else 'registered'}"

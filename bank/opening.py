@@ -3,11 +3,14 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bank.customers import Customer, Customers
-from bank.identities import Identities, Identity, OpeningRefused
+from bank.identities import Identities, Identity, OpeningRefused, Read
+from bank.journal import note
+from keyring.errors import EngineError
 from keyring.verdict import Rejected, Sealed
 from keyring.worker import Worker
 from protocol import canonical, messages
@@ -46,6 +49,12 @@ class Turns:
     def __exit__(self, *_: object) -> None:
         self._places.release()
 
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """A turn that is waited for as long as it takes: for the answer to what was done already."""
+        with self._places:
+            yield
+
 
 @dataclass(frozen=True)
 class Opener:
@@ -63,7 +72,11 @@ class Opener:
     def open(self, frame: Frame) -> tuple[Session, tuple[Frame, Frame]]:
         """The session and the two frames that answer; OpeningRefused or MalformedContent if there is none."""
         with self.turns:
-            return self._open(frame)
+            try:
+                return self._open(frame)
+            except EngineError as error:
+                note("opening-failed", level=40, why=error)
+                raise OpeningRefused(Reason.BUSY) from None
 
     def _open(self, frame: Frame) -> tuple[Session, tuple[Frame, Frame]]:
         request = canonical.decode(Open, frame.body)
@@ -74,15 +87,19 @@ class Opener:
                 Reason.STAGE_TOO_LOW, f"This bank accepts the stage {self.minimum_stage.value} and above.", "stage"
             )
         offer = self._unseal(request.sealed)
-        customer = self.customers.get(offer.customer)
-        if customer is None:
-            # The same words as for a customer without a key: the bank does not tell strangers who its customers are.
-            raise OpeningRefused(Reason.KEY_NOT_ACTIVATED, field="customer")
+        known = self.customers.get(offer.customer)
+        # A number that is nobody's is judged like that of a customer without a registered key, so that strangers do
+        # not learn from the default stage who has an account.
+        customer = known or Customer(offer.customer, "", Stage.PASSWORD, b"")
         opened: list[SessionOpening] = []
 
-        def accept(identity: Identity, worker: Worker) -> None:
-            opened.append(self._signed(identity, worker, offer, request.stage))
+        def accept(identity: Identity, read: Read) -> None:
+            opened.append(self._signed(identity, read, offer, request.stage))
             identity.require_current(self.clock())
+            if known is None:
+                raise OpeningRefused(
+                    Reason.KEY_NOT_ACTIVATED, "This bank has no account with this customer number.", "customer"
+                )
 
         identity = self.identities.present(request.stage, customer, offer.key, accept)
         self._require_floor(customer, request.stage)
@@ -96,9 +113,9 @@ class Opener:
             )
         return canonical.decode(SealedOpening, found.content)
 
-    def _signed(self, identity: Identity, worker: Worker, offer: SealedOpening, stage: Stage) -> SessionOpening:
+    def _signed(self, identity: Identity, read: Read, offer: SealedOpening, stage: Stage) -> SessionOpening:
         """What the customer signed, if it is about this very opening."""
-        found = worker.open(offer.signed, identity.expected)
+        found = read(offer.signed)
         if isinstance(found, Rejected):
             reason = Reason.BUSY if found.rule == "engine" else Reason.SIGNATURE
             raise OpeningRefused(reason, f"The opening's signature is not accepted: {found.sentence}", "signed")
