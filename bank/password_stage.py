@@ -101,7 +101,8 @@ class PasswordStage:
             nonce=asked.nonce,
             time=format_time(self.clock()),
         )
-        with self.turns:
+        # To say "busy, nothing was recorded" now would be a lie: the order may be booked.
+        with self.turns.patiently():
             sealed = seal_with_password(self.keyless, asked.password, messages.encode(said))
         envelope = PasswordFrame(customer=asked.customer.number, sealed=sealed)
         return Frame(FrameType.PASSWORD, messages.encode(envelope))
@@ -109,5 +110,7 @@ class PasswordStage:
     def _password(self, customer: Customer) -> Secret:
         found = self.sealed_worker.open(customer.password_sealed, Sealed())
         if isinstance(found, Rejected):
+            if found.rule == "engine":
+                raise OpeningRefused(Reason.BUSY)
             raise KeyringError(f"The stored password of customer {customer.number} does not open: {found.sentence}")
         return Secret(found.content)
