@@ -100,6 +100,9 @@ class Server:
             self._send(connection, session, answers)
             if isinstance(answers[-1], Closed):
                 return
+            if self._listener.is_stopping():
+                # A client that goes on sending would go on being served, and be cut off when the grace is over.
+                break
         if self._listener.is_stopping():
             self._send(connection, session, [self.service.refuse(Reason.STOPPING, 0)])
 

@@ -19,6 +19,9 @@ BACKLOG = 512
 REFUSAL_SECONDS = 0.2
 """How long a connection above the limits may keep the others waiting while it is told so."""
 
+ACCEPT_SECONDS = 1.0
+"""How long the end of accepting is waited for where shutting the socket down does not wake the thread."""
+
 _ADDRESS = re.compile(
     r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII
 )
@@ -209,6 +212,8 @@ class Listener:
         # Closing a listening socket does not wake the thread inside accept(); shutting it down does.
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._thread.join(ACCEPT_SECONDS)
         self._socket.close()
         for connection, _ in open_now:
             connection.interrupt()
