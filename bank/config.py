@@ -1,6 +1,7 @@
 """bank.toml says how the bank is set up; every limit has its name here, and an unknown key is an error."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,12 +92,34 @@ def load(home: Path) -> BankConfig:
 def _checked(values: dict[str, Any], path: Path) -> BankConfig:
     try:
         config = msgspec.convert(values, BankConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{path}: {_explained(str(error))} docs/architecture.md lists the keys.") from None
+    if not config.name.isprintable():
+        raise ConfigurationError(f"{path}: name has characters that cannot be shown; type it again.")
+    try:
         minor_digits(config.currency)
-        for address in (config.listen, config.address, config.authority_address):
-            Address.parse(address)
-    except (msgspec.ValidationError, AmountError, ProtocolError) as error:
-        raise ConfigurationError(f"{path}: {error} Mend the file; docs/architecture.md lists its keys.") from None
+    except AmountError as error:
+        raise ConfigurationError(f"{path}: currency: {error}") from None
+    for key in ("listen", "public_address", "authority_address"):
+        try:
+            Address.parse(getattr(config, key) or config.listen)
+        except ProtocolError as error:
+            raise ConfigurationError(f"{path}: {key}: {error}") from None
     return config
+
+
+def _explained(complaint: str) -> str:
+    """msgspec's complaint as a sentence that names the key and says what to do."""
+    text, _, place = complaint.partition(" - at `$")
+    place = place.strip(".`")
+    if named := re.fullmatch("Object (contains unknown|missing required) field `(.*)`", text, re.DOTALL):
+        key = f"{place}.{named[2]}" if place else named[2]
+        if named[1].startswith("missing"):
+            return f"the key {key} is missing; add it."
+        return f"the key {key!a} is not known; correct its spelling or remove the line."
+    if place == "minimum_stage":
+        return f"minimum_stage is not one of {', '.join(Stage)}; write one of them."
+    return f"{place or 'the file'} is not as it must be ({text.replace('`', '')}); correct that value."
 
 
 def save(home: Path, config: BankConfig) -> None:
