@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bank import accounts
@@ -25,7 +25,7 @@ NOTICES = "notices"
 class NewAccount:
     """What `bank open-account` made: the letter's text, and the notice for the authority."""
 
-    letter: str
+    letter: str = field(repr=False)
     notice: bytes
 
 
@@ -35,11 +35,13 @@ def open_account(
     *,
     number: str,
     name: str,
+    deliver: Callable[[NewAccount], None] = lambda _: None,
     random: Callable[[int], bytes] = os.urandom,
     clock: Callable[[], float] = time.time,
 ) -> NewAccount:
     """Open an account with a fresh agreed password, kept only under the bank's own key.
 
+    ``deliver`` prints the letter; if it raises, no account is opened, since a letter cannot be had a second time.
     Raises RecordError if the number is taken or malformed, UserIdError if no key could bear the name.
     """
     config = bank.config
@@ -60,11 +62,13 @@ def open_account(
     notice = make_notice(
         bank.gnupg, config.fingerprint, customer=number, name=name, caller_code=letter.caller_code, clock=clock
     )
+    text = letter.render(readout.lines(config.fingerprint), readout.lines(config.authority_fingerprint))
+    made = NewAccount(text, notice)
     with ledger.writing() as connection:
         accounts.open_account(ledger, number, name, int(clock()), within=connection)
         bank.customers(ledger).add(Customer(number, name, Stage.PASSWORD, sealed), within=connection)
-    text = letter.render(readout.lines(config.fingerprint), readout.lines(config.authority_fingerprint))
-    return NewAccount(text, notice)
+        deliver(made)
+    return made
 
 
 def keep_notice(bank: BankHome, number: str, notice: bytes) -> Path:

@@ -42,29 +42,40 @@ def open_account(home: Path, number: str, name: str, letter: Path | None, notice
     for path in (letter, notice_file):
         if path and path.exists():
             raise click.UsageError(f"There is a file {path} already; name another, so that nothing is overwritten.")
+
+    def deliver(made: letters.NewAccount) -> None:
+        if notice_file:
+            _write_new(notice_file, made.notice)
+        else:
+            letters.keep_notice(bank, number, made.notice)
+        if letter:
+            _write_new(letter, made.letter.encode())
+        else:
+            click.echo(made.letter)
+
     try:
         with bank.open_ledger() as ledger:
-            opened = letters.open_account(bank, ledger, number=number, name=name)
+            letters.open_account(bank, ledger, number=number, name=name, deliver=deliver)
     finally:
         bank.release()
     if letter:
-        _write_private(letter, opened.letter)
         click.echo(f"Account {number} is open. Its letter is in {letter}; hand it over and delete the file.")
-    else:
-        click.echo(opened.letter)
     if notice_file:
-        notice_file.write_bytes(opened.notice)
         click.echo(f"The authority's notice is in {notice_file}; send it to the authority.")
         return
-    letters.keep_notice(bank, number, opened.notice)
     problem = letters.try_to_deliver(bank, Desk(Address.parse(bank.config.authority_address)))
     if problem:
         click.echo(f"The authority has no notice yet: {printable(problem)} `bank fetch` hands it in later.", err=True)
 
 
-def _write_private(path: Path, text: str) -> None:
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that was not there, readable by its owner only; half of one does not stay."""
     path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text)
+    try:
+        path.write_bytes(data)
+    except OSError:
+        path.unlink()
+        raise
 
 
 @click.command(epilog='Example: bank deposit --to 1001 --amount 100.00 --description "cash"')
