@@ -15,6 +15,8 @@ from keyring.console import json_text, with_home, with_json
 from protocol.stages import Stage
 
 WARNING_DAYS = 14
+UNFINISHED = "init.unfinished"
+"""Marks a folder in which `bank init` was interrupted: what is in it may be thrown away."""
 DAY_SECONDS = 86_400
 
 
@@ -61,6 +63,9 @@ def init(
 
     if (home / "bank.toml").exists():
         raise ConfigurationError(f"There is a bank in {home} already; it is never made anew over the old one.")
+    unfinished = home / UNFINISHED
+    if home.is_dir() and any(home.iterdir()) and not unfinished.exists():
+        raise ConfigurationError(f"The folder {home} is not empty; name a new one, so that nothing in it is lost.")
     require_gnupg()
     authority_hex = readout.parse(authority_fingerprint)
     user_id = keys.user_id(name, BANK_NUMBER)
@@ -76,6 +81,7 @@ def init(
     )
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.chmod(0o700)
+    unfinished.touch(mode=0o600)
     # A wrong setting is found before a key is made; an interrupted init is begun anew, since bank.toml comes last.
     save_config(home, settings)
     (home / "bank.toml").unlink()
@@ -90,6 +96,7 @@ def init(
         import msgspec
 
         save_config(home, msgspec.structs.replace(settings, fingerprint=key.primary))
+        unfinished.unlink()
     finally:
         gnupg.stop()
     click.echo(f"The bank {name} is made in {home}. Its fingerprint:\n")
@@ -116,35 +123,35 @@ def request(home: Path, out: Path | None) -> None:
 
     Repeating it with the same key is harmless.
     """
-    from ca.applicant import Desk
+    from ca.applicant import Desk, explain
     from ca.documents import BANK_NUMBER
+    from ca.messages import State
     from ca.requests import make_request, open_request
     from protocol.transport import Address
 
     bank = BankHome.open(home)
     try:
-        if bank.request_path.exists():
-            message = bank.request_path.read_bytes()
-        else:
-            message = make_request(
-                bank.gnupg,
-                bank.config.fingerprint,
-                role="bank",
-                number=BANK_NUMBER,
-                name=bank.config.name,
-                passphrase=None,
-                clock=time.time,
-            )
-            bank.request_path.write_bytes(message)
+        message = make_request(
+            bank.gnupg,
+            bank.config.fingerprint,
+            role="bank",
+            number=BANK_NUMBER,
+            name=bank.config.name,
+            passphrase=None,
+            clock=time.time,
+        )
     finally:
         bank.release()
-    identifier = open_request(message).identifier
     if out:
         out.write_bytes(message)
-        click.echo(f"Request {identifier} is in {out}; send it to the authority.")
+        click.echo(f"Request {open_request(message).identifier} is in {out}; send it to the authority.")
     else:
-        Desk(Address.parse(bank.config.authority_address)).submit_request(message)
-        click.echo(f"Request {identifier} is at the authority's desk, {bank.config.authority_address}.")
+        found = Desk(Address.parse(bank.config.authority_address)).submit_request(message)
+        click.echo(f"Request {found.identifier} is at the authority's desk, {bank.config.authority_address}.")
+        if found.state is not State.WAITING:
+            click.echo(explain(found.state, "bank"))
+            return
+    _replace(bank.request_path, message)
     click.echo("Next: telephone the authority and read out what `bank fingerprint` shows; then `bank fetch`.")
 
 
