@@ -3,11 +3,13 @@
 import fcntl
 import hashlib
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bank.config import Limits
 from bank.dossier import Dossier
 from bank.errors import ConfigurationError
 from bank.home import BankHome
@@ -23,6 +25,12 @@ from keyring.worker import Worker
 from protocol.transport import Address
 
 _TMPFS = Path("/dev/shm")  # noqa: S108 - the folder made there is private
+
+
+DESCRIPTORS_PER_CUSTOMER = 4
+"""Pipes of a gpg worker, and what it opens for a moment."""
+DESCRIPTORS_BESIDE = 256
+"""For the ledger, the agent, and gpg processes that come and go."""
 
 
 @contextmanager
@@ -90,6 +98,20 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             # First the connections, whose answers still need everything that is ended after them.
             whole = server.stop()
             note("stopped", all_answered=int(whole))
+
+
+def make_room_for_connections(limits: Limits) -> None:
+    """Let this process open as many files as its limits ask for, as far as the system allows.
+
+    Else idle connections could use up what gpg and the ledger need, and strangers would stop the bank.
+    """
+    needed = limits.connections + DESCRIPTORS_PER_CUSTOMER * limits.active_customers + DESCRIPTORS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        note("few-file-descriptors", level=30, needed=needed, allowed=allowed)
 
 
 def runtime_folder(home: Path) -> Path:

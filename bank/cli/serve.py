@@ -1,8 +1,10 @@
 """`bank serve`: the server runs until it is told to stop, and says so in one line each."""
 
+import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -24,7 +26,7 @@ def serve(home: Path, listen: str | None, log_file: Path | None, verbose: bool) 
     """
     import msgspec
 
-    from bank.serving import serving
+    from bank.serving import make_room_for_connections, serving
 
     bank = BankHome.open(home)
     if listen:
@@ -32,9 +34,11 @@ def serve(home: Path, listen: str | None, log_file: Path | None, verbose: bool) 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stream = log_file.open("a", buffering=1) if log_file else sys.stderr
-    journal.configure(stream, verbose=verbose)
-    with serving(bank) as (_, address):
+    with ExitStack() as stack:
+        stream = stack.enter_context(open(log_file, "a", buffering=1, opener=_private)) if log_file else sys.stderr
+        journal.configure(stream, verbose=verbose)
+        make_room_for_connections(bank.config.limits)
+        _, address = stack.enter_context(serving(bank))
         click.echo(f"{bank.config.name} serves at {address}, minimum stage {bank.config.minimum_stage.value}.")
         sys.stdout.flush()
         # A plain wait() without a time limit would keep the handlers from running on some platforms.
@@ -42,6 +46,11 @@ def serve(home: Path, listen: str | None, log_file: Path | None, verbose: bool) 
             pass
         click.echo("Stopping: answering what was taken …")
     click.echo("Stopped.")
+
+
+def _private(path: str, flags: int) -> int:
+    """The log holds no secret, but it tells who banks here and when."""
+    return os.open(path, flags, 0o600)
 
 
 def add_to(group: click.Group) -> None:
