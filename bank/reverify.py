@@ -10,6 +10,7 @@ from typing import Self
 
 from bank.audit import Finding, OrderRow, audit
 from bank.home import BankHome
+from bank.identities import ROLE
 from keyring.certification import Certification, judged_home, registered_home
 from keyring.errors import KeyringError
 from keyring.verdict import Rejected, SignedByBank, SignedByCustomer
@@ -98,8 +99,8 @@ class Witnesses:
             booked = parse_time(row.entry.booked, "booked").timestamp()
             if not certification.created <= booked < certification.expires:
                 return "Its key was not certified at the time when it was booked."
-            if certification.number != row.entry.debtor:
-                return f"Its key was certified for the customer {certification.number}, not for its debtor."
+            if (certification.number, certification.role) != (row.entry.debtor, ROLE):
+                return f"Its key was certified for {certification.role} {certification.number}, not for its debtor."
         self.orders += 1
         return None
 

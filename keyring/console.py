@@ -26,6 +26,11 @@ class Group(click.Group):
             return super().invoke(ctx)
         except self.errors as error:
             raise click.ClickException(printable(str(error))) from None
+        except OSError as error:
+            if not isinstance(error.filename, str | os.PathLike):
+                raise  # not about a file that somebody named
+            reason = f"{os.fspath(error.filename)} cannot be used: {error.strerror}. Name another, or see to its mode."
+            raise click.ClickException(printable(reason)) from None
 
 
 def with_home(variable: str) -> Callable[[Command], Command]:
