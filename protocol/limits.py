@@ -1,10 +1,10 @@
 """Every bound that both parties keep has its name here; the bank's own limits stand in its configuration."""
 
 FRAME_BYTES_BEFORE_SESSION = 64 * 1024
-"""Largest frame body before a session is open, and in the password stage."""
+"""Largest frame body before a session is open, and of a request in the password stage."""
 
 FRAME_BYTES_IN_SESSION = 1024 * 1024
-"""Largest frame body inside a session (and at the certificate authority's desk)."""
+"""Largest frame body inside a session, of an answer in the password stage, and at the certificate authority's desk."""
 
 RECORDS_PER_SESSION = 2**32
 """Records under one key; AES-GCM with counter nonces is sound far beyond it."""
