@@ -113,7 +113,7 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
-        self._path = path
+        self.path = path
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
@@ -270,7 +270,7 @@ class Store:
                     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise StoreError(
-                f"{self._path} was written by another version of this program (schema {version}); use that version."
+                f"{self.path} was written by another version of this program (schema {version}); use that version."
             )
 
     @contextmanager
@@ -284,13 +284,13 @@ class Store:
                 raise
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path} could not be written ({error}); nothing was changed in it.") from None
+            raise StoreError(f"{self.path} could not be written ({error}); nothing was changed in it.") from None
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path} could not be read ({error}).") from None
+            raise StoreError(f"{self.path} could not be read ({error}).") from None
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         rows = self._all(query, *values)
@@ -304,7 +304,7 @@ class Store:
                 values,
             ).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path} could not be read ({error}).") from None
+            raise StoreError(f"{self.path} could not be read ({error}).") from None
         return tuple(
             StoredOrder(
                 identifier=identifier,

@@ -1,0 +1,281 @@
+"""Each step towards the first transfer can be repeated or interrupted, and believes nothing that is not pinned or proven."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ca import messages as desk_messages
+from ca.errors import CaError
+from ca.messages import AskAuthority, AskBank, AskCertificate, PublicKey, RequestState, State, SubmitRequest
+from ca.requests import open_request
+from customer import bank_view, ceremony, config, conversing, progress, sending
+from customer.errors import CustomerError, NotProven, NotReady, RefusedByBank
+from customer.home import CustomerHome, World
+from customer.sending import Wish
+from customer.store import Fact
+from keyring import keys
+from keyring.errors import KeyringError
+from keyring.home import Home
+from protocol.codes import Reason
+from protocol.frames import Frame, FrameType
+from protocol.messages import Answer, Registered
+from protocol.stages import Stage
+from protocol.transport import Address, Connection, Listener, ListenerLimits
+from tests.customer.scene import Stand, Template, standing
+
+RENT = Wish(creditor="1002", amount="25.00", description="rent", currency="EUR")
+
+
+class Killed(BaseException):
+    """The program ends here."""
+
+
+def secret_files(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in (folder / "gnupg" / "private-keys-v1.d").iterdir()}
+
+
+def test_an_interrupted_init_goes_on_and_never_makes_a_second_key(
+    bank_template: Template, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, folder = ceremony.from_letter(bank_template.letters["alice"]), short_tmp / "alice"
+    made: list[str] = []
+    honest_key, honest_write = keys.new_customer_key, config.write
+
+    def key(*arguments: object, **options: object) -> str:
+        made.append(honest_key(*arguments, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(keys, "new_customer_key", killed)
+    with pytest.raises(Killed):
+        ceremony.init(folder, wanted, None, ask=False)
+    assert config.read(folder).customer.key == ""
+    monkeypatch.setattr(keys, "new_customer_key", key)
+    monkeypatch.setattr(config, "write", killed)
+    with pytest.raises(Killed):
+        ceremony.init(folder, wanted, None, ask=False)
+    monkeypatch.setattr(config, "write", honest_write)
+    done = ceremony.init(folder, wanted, None, ask=False)
+    assert [done.customer.key] == made
+    before = secret_files(folder)
+    assert ceremony.init(folder, wanted, None, ask=False) == done
+    assert secret_files(folder) == before
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("bank", "fingerprint", "A" * 40), ("authority", "fingerprint", "B" * 40), ("customer", "number", "1003")],
+)
+def test_init_does_not_touch_another_customers_home(
+    bank_template: Template, short_tmp: Path, section: str, name: str, value: str
+) -> None:
+    folder = short_tmp / "alice"
+    wanted = ceremony.from_letter(bank_template.letters["alice"])
+    folder.mkdir()
+    config.write(folder, wanted)
+    before = (folder / config.FILE_NAME).read_bytes()
+    changed = msgspec.structs.replace(getattr(wanted, section), **{name: value})
+    with pytest.raises(CustomerError, match=f"{section}.{name}"):
+        ceremony.init(folder, msgspec.structs.replace(wanted, **{section: changed}), None, ask=False)
+    assert (folder / config.FILE_NAME).read_bytes() == before
+    assert not (folder / "gnupg").exists()
+
+
+def test_registering_twice_changes_nothing(stand: Stand) -> None:
+    with stand.customer(certified=False) as home:
+        ceremony.register(home)
+        ceremony.register(home)
+        assert home.store.floor() is Stage.SESSION
+        assert sending.send(home, Wish("1002", "25.00", "rent", "EUR", Stage.SIGNED)).posted
+
+
+@pytest.mark.parametrize("whose", ["alice", "nobody"])
+def test_a_bank_key_that_is_not_the_pinned_one_is_not_taken(stand: Stand, whose: str) -> None:
+    def lie(request: msgspec.Struct, answer: Answer) -> Answer:
+        if isinstance(answer, Registered):
+            key = stand.template.certified["alice"] if whose == "alice" else b"junk"
+            return msgspec.structs.replace(answer, bank_key=key)
+        return answer
+
+    stand.faults.lie = lie
+    with stand.customer(certified=False) as home:
+        with pytest.raises(KeyringError):
+            ceremony.register(home)
+        assert home.store.fact(Fact.REGISTERED) is None
+        with pytest.raises(NotReady, match="customer register"):
+            conversing.view_for(home, Stage.SESSION)
+
+
+def test_another_key_registered_in_our_name_is_noticed(stand: Stand) -> None:
+    def lie(request: msgspec.Struct, answer: Answer) -> Answer:
+        return msgspec.structs.replace(answer, fingerprint="A" * 40) if isinstance(answer, Registered) else answer
+
+    stand.faults.lie = lie
+    with stand.customer(certified=False) as home, pytest.raises(NotProven, match="telephone"):
+        ceremony.register(home)
+
+
+def test_a_bank_for_certified_keys_only_registers_nobody(bank_template: Template, short_tmp: Path) -> None:
+    with standing(bank_template, short_tmp, Stage.CERTIFIED) as stand:
+        with stand.customer(certified=False) as home, pytest.raises(RefusedByBank) as refused:
+            ceremony.register(home)
+        assert refused.value.refusal.reason is Reason.STAGE_TOO_LOW
+        with stand.customer() as home:
+            assert sending.send(home, RENT).posted
+
+
+@dataclass
+class DeskStandIn:
+    """A desk that hands out whatever the test gives it, and keeps what is handed in."""
+
+    own: bytes | State
+    authority: bytes
+    bank: bytes
+    submitted: list[bytes]
+
+    def handle(self, connection: Connection) -> None:
+        frame = connection.receive(idle_seconds=5, frame_seconds=5)
+        assert frame is not None
+        answer = self.answer(desk_messages.decode_request(frame.body))
+        connection.send(Frame(FrameType.DESK_ANSWER, desk_messages.encode(answer)), timeout_seconds=5)
+
+    def answer(self, question: msgspec.Struct) -> RequestState | PublicKey:
+        match question:
+            case SubmitRequest(request=request):
+                self.submitted.append(request)
+                return RequestState(identifier=open_request(request).identifier, state=State.WAITING)
+            case AskCertificate():
+                return RequestState("", self.own) if isinstance(self.own, State) else PublicKey(self.own)
+            case AskAuthority():
+                return PublicKey(self.authority)
+            case AskBank():
+                return PublicKey(self.bank)
+        raise AssertionError(question)
+
+
+@pytest.fixture
+def desk(bank_template: Template) -> Iterator[tuple[DeskStandIn, Address]]:
+    made = bank_template.certified
+    stand_in = DeskStandIn(made["alice"], bank_template.authority_key, made["bank"], [])
+    listener = Listener(
+        Address("127.0.0.1", 0), stand_in.handle, lambda: Frame(FrameType.DESK_ANSWER, b""), ListenerLimits(8, 8)
+    )
+    listener.start()
+    yield stand_in, listener.address
+    listener.stop(2.0)
+
+
+@contextmanager
+def newcomer(template: Template, folder: Path, desk: Address, world: World | None = None) -> Iterator[CustomerHome]:
+    """Alice after `customer init`, whose letter names this desk."""
+    shutil.copytree(template.folder / "alice", folder, ignore=shutil.ignore_patterns("S.*"))
+    found = config.read(folder)
+    authority = msgspec.structs.replace(found.authority, address=str(desk))
+    config.write(folder, msgspec.structs.replace(found, authority=authority))
+    with CustomerHome.open(folder, world) as home:
+        yield home
+
+
+def test_the_way_to_the_certificate_with_its_states(
+    bank_template: Template, short_tmp: Path, desk: tuple[DeskStandIn, Address]
+) -> None:
+    stand_in, address = desk
+    now = [time.time()]
+    with newcomer(bank_template, short_tmp / "alice", address, World(clock=lambda: now[0])) as home:
+        assert progress.progress(home).next.command == "customer request"
+        answer = ceremony.request(home, None)
+        ceremony.request(home, short_tmp / "request.pgp")
+        assert (short_tmp / "request.pgp").stat().st_size > 1000
+        assert len(stand_in.submitted) == 1
+        waiting = progress.progress(home).next
+        assert (waiting.who, waiting.command) == ("you and the authority", "customer fetch")
+        stand_in.own = State.WAITING
+        assert ceremony.fetch(home, None) == ceremony.Fetched(None, State.WAITING)
+        assert "telephone" in ceremony.explain_state(answer.state)
+        stand_in.own = bank_template.certified["alice"]
+        assert ceremony.fetch(home, None).state is State.ISSUED
+        ready = progress.progress(home)
+        assert ready.next.command.startswith("customer send")
+        assert not any("ends" in warning for warning in ready.warnings)
+        now[0] += 80 * 86400
+        assert any("ends in 9 days" in warning for warning in progress.progress(home).warnings)
+        now[0] += 20 * 86400
+        assert progress.progress(home).next.command == "customer request"
+        with pytest.raises(NotReady, match="has ended"):
+            conversing.certified_key(home)
+        with pytest.raises(NotReady, match="has ended"):
+            conversing.view_for(home, Stage.CERTIFIED)
+
+
+Change = Callable[[DeskStandIn, Template], None]
+
+
+def foreign_own(desk: DeskStandIn, template: Template) -> None:
+    desk.own = template.certified["bob"]
+
+
+def uncertified_own(desk: DeskStandIn, template: Template) -> None:
+    home = Home.open(template.folder / "alice" / "gnupg")
+    desk.own = keys.export_minimal(home, keys.secret_keys(home)[0].fingerprint)
+
+
+def foreign_authority(desk: DeskStandIn, template: Template) -> None:
+    desk.authority = template.certified["bob"]
+
+
+def customer_as_bank(desk: DeskStandIn, template: Template) -> None:
+    desk.bank = template.certified["bob"]
+
+
+def uncertified_bank(desk: DeskStandIn, template: Template) -> None:
+    home = Home.open(template.folder / "bank" / "gnupg")
+    desk.bank = keys.export_minimal(home, template.bank_fingerprint)
+
+
+@pytest.mark.parametrize(
+    "change", [foreign_own, uncertified_own, foreign_authority, customer_as_bank, uncertified_bank]
+)
+def test_trial_49_a_lying_desk_is_not_believed(
+    bank_template: Template, short_tmp: Path, desk: tuple[DeskStandIn, Address], change: Change
+) -> None:
+    stand_in, address = desk
+    change(stand_in, bank_template)
+    with newcomer(bank_template, short_tmp / "alice", address) as home:
+        with pytest.raises(CaError):
+            ceremony.fetch(home, None)
+        with pytest.raises(NotReady):
+            conversing.view_for(home, Stage.CERTIFIED)
+        assert not (home.folder / bank_view.FOLDER / bank_view.CERTIFIED).exists()
+
+
+def test_keys_that_came_by_mail_are_taken_like_those_from_the_desk(bank_template: Template, short_tmp: Path) -> None:
+    made, file = bank_template.certified, short_tmp / "keys.pgp"
+    with newcomer(bank_template, short_tmp / "alice", Address("127.0.0.1", 1)) as home:
+        file.write_bytes(made["bank"] + made["alice"])
+        with pytest.raises(NotReady, match="the authority's key"):
+            ceremony.fetch(home, file)
+        file.write_bytes(made["bank"] + made["alice"] + bank_template.authority_key)
+        assert ceremony.fetch(home, file).until is not None
+        assert home.store.fact(Fact.CERTIFIED_KEY) == made["alice"]
+        assert conversing.view_for(home, Stage.CERTIFIED).certified
+        file.write_bytes(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
+        with pytest.raises(KeyringError):
+            ceremony.fetch(home, file)
+
+
+def test_a_bank_whose_certificate_ended_is_not_spoken_to(stand: Stand) -> None:
+    with stand.customer() as home:
+        view = conversing.view_for(home, Stage.CERTIFIED)
+        assert view.expires is not None
+        late = CustomerHome(home.folder, home.config, home.store, World(clock=lambda: float(view.expires or 0)))
+        with pytest.raises(NotReady, match="bank's certificate has ended"):
+            conversing.view_for(late, Stage.CERTIFIED)
