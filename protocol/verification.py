@@ -54,8 +54,8 @@ _HOW: Final = """\
 ## How to go on
 
 Work on a copy. Open a new `sh` in the folder and paste the steps one after another, all into the same shell. A step
-whose last line is not the one shown has failed: do not go on, the evidence is not good. What gpg had to say is in the
-file `$WORK/log`. Everything is done in the new, empty folder `$WORK`; your own keys are not touched.
+whose last line is not the one shown has failed, and none after it passes: the evidence is not good. What gpg had to
+say is in the file `$WORK/log`. Everything is done in the new, empty folder `$WORK`; your own keys are not touched.
 """
 
 _END: Final = """\

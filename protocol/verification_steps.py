@@ -3,6 +3,7 @@
 No exit code of gpg is a verdict here, and nothing that decides is read from a file before its signature is judged.
 """
 
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from protocol.stages import Stage
 
 WIDTH: Final = 100
+_SAYS_OK: Final = re.compile(r"""^echo (['"]ok: )""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,10 @@ class Step:
     passed: str
 
     def render(self, number: int) -> str:
-        """The step as Markdown."""
+        """The step as Markdown; it passes only after the step before it has."""
+        commands = _SAYS_OK.sub(rf"passed {number} \1", self.commands.strip())
         return (
-            f"## {number}. {self.title}\n\n{wrapped(self.words)}\n\n```sh\n{self.commands.strip()}\n```\n\n"
+            f"## {number}. {self.title}\n\n{wrapped(self.words)}\n\n```sh\n{commands}\n```\n\n"
             f"It must end with the line\n\n```text\n{self.passed}\n```\n"
         )
 
@@ -84,6 +87,9 @@ Then paste:
 LC_ALL=C
 WORK=$(mktemp -d)
 export LC_ALL WORK
+: >"$WORK/passed-0"
+# passed STEP LINE
+passed() {{ test -e "$WORK/passed-$(($1 - 1))" && : >"$WORK/passed-$1" && echo "$2"; }}
 {normal}
 (
 set -e

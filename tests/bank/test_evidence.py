@@ -157,6 +157,15 @@ def test_commands_run_in_other_shells_and_without_stopping_at_errors(
     assert accepted(files, verify(files, *shell))
 
 
+def test_after_a_failed_step_none_passes_even_if_the_shell_goes_on(world: World, verify: Verify) -> None:
+    files = world.case().files()
+    altered = {**files, evidence.ORDER: files[evidence.ORDER].replace(b"transfer-order", b"transfer-orders")}
+    run = verify(altered, "sh")
+    assert not accepted(altered, run)
+    assert run.passed == evidence.require_folder(files).passed_lines()[: len(run.passed)]
+    assert len(run.passed) == 2
+
+
 def test_fingerprint_may_be_typed_in_groups_and_small_letters(world: World, verify: Verify) -> None:
     typed = keys.checked_fingerprint(world.authority.fingerprint).lower()
     files = world.case().files()
