@@ -1,12 +1,13 @@
 """Accounts are opened, blocked, closed and read here; money moves by orders through the posting, never here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from msgspec import structs
 from sqlalchemy import Connection, insert, select, update
 
 from bank import schema
-from bank.batch import Submission
+from bank.batch import Submission, identity
 from bank.errors import RecordError
 from bank.storage import Ledger
 from protocol.canonical import require_printable
@@ -139,6 +140,20 @@ def withdrawal(
 ) -> Submission:
     """The operator's order that pays cash out: from a customer's account to the bank's own."""
     return _operator(ledger, number, schema.BANK_ACCOUNT, amount, description, identifier, created)
+
+
+def repeated(ledger: Ledger, submission: Submission) -> Submission:
+    """The operator's order as it was decided before, if this one repeats it but for the time; else this one."""
+    entry, order = schema.entry.c, submission.order
+    with ledger.reading() as connection:
+        content = connection.execute(
+            select(entry.content).where(entry.identity == identity(order.debtor, order.transfer_identifier))
+        ).scalar()
+    if content is None:
+        return submission
+    original = decode_order(content)
+    same = structs.replace(order, created=original.created) == original
+    return replace(submission, order=original, content=content) if same else submission
 
 
 def _operator(

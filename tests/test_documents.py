@@ -1,0 +1,63 @@
+"""What the documents show in a terminal is what happens there."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.consoles import Terminal, matches, steps
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def test_the_walk_through_the_four_stages(short_tmp: Path) -> None:
+    """docs/stages.md, from its first command to its last, in an empty folder."""
+    text = (ROOT / "docs" / "stages.md").read_text()
+    desk, bank = str(free_port()), str(free_port())
+    # Another copy of this test may hold the default ports; where a command names none, it is told here.
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "GNUPGHOME": "/nonexistent"}
+    terminal = Terminal(short_tmp, environment)
+    try:
+        for step in steps(text):
+            command = step.command
+            if command.startswith("ca init"):
+                command += f" --listen 127.0.0.1:{desk}"
+            if command.startswith("bank init"):
+                command += f" --listen 127.0.0.1:{bank} --authority 127.0.0.1:{desk}"
+            printed = terminal.run(command)
+            expected = tuple(line.replace("7402", desk).replace("7401", bank) for line in step.expected)
+            assert matches(expected, printed), "\n".join([f"$ {command}", *printed, "--- expected:", *expected])
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "fits"),
+    [
+        (("a", "…", "b"), ["a", "x", "y", "b"], True),
+        (("a", "…", "b"), ["a", "b"], True),
+        (("…",), [], True),
+        (("…",), ["x", "y"], True),
+        (("a … c",), ["a b c"], True),
+        (("a", "…", "b"), ["a", "x"], False),
+        (("a",), ["a", "b"], False),
+        ((), ["x"], False),
+        (("a … c",), ["a b d"], False),
+        (("…", "[exit code 1]"), ["no", "[exit code 1]"], True),
+        (("…", "[exit code 1]"), ["no"], False),
+    ],
+)
+def test_a_session_that_prints_something_else_is_noticed(
+    expected: tuple[str, ...], printed: list[str], fits: bool
+) -> None:
+    """The comparison itself, in both directions."""
+    assert matches(expected, printed) is fits
