@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from customer.cli.common import pairs
+from keyring.printable import printable
 from protocol.codes import EXPLANATIONS, Reason, Status
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def outcome_text(outcome: "Outcome") -> str:
         rows.append(("log", "nothing was recorded"))
     if outcome.earlier:
         rows.append(("remark", f"{EXPLANATIONS[Reason.DUPLICATE].sentence} ({Reason.DUPLICATE.value})"))
-    return f"{title}\n{pairs(rows)}"
+    return f"{printable(title)}\n{pairs(rows)}"
 
 
 def outcome_facts(outcome: "Outcome") -> dict[str, object]:

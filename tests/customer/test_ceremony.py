@@ -1,4 +1,4 @@
-"""Each step towards the first transfer can be repeated or interrupted, and believes nothing that is not pinned or proven."""
+"""Each step towards the first transfer can be repeated or interrupted; what is not pinned or proven is not believed."""
 
 import shutil
 import time
