@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.consoles import Terminal, matches, steps
+from tests.consoles import Step, Terminal, matches, steps
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,15 +19,18 @@ def free_port() -> int:
         return port
 
 
-def test_the_walk_through_the_four_stages(short_tmp: Path) -> None:
-    """docs/stages.md, from its first command to its last, in an empty folder."""
-    text = (ROOT / "docs" / "stages.md").read_text()
+def test_the_walk_through_the_four_stages_and_the_screen_of_the_readme(short_tmp: Path) -> None:
+    """docs/stages.md, from its first command to its last, in an empty folder; then what README.md shows of Alice."""
+    walk = steps((ROOT / "docs" / "stages.md").read_text())
+    screen = steps((ROOT / "README.md").read_text())
+    assert walk
+    assert screen
     desk, bank = str(free_port()), str(free_port())
     # Another copy of this test may hold the default ports; where a command names none, it is told here.
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "GNUPGHOME": "/nonexistent"}
     terminal = Terminal(short_tmp, environment)
     try:
-        for step in steps(text):
+        for step in (*walk, Step("export CUSTOMER_HOME=alice", ()), *screen):
             command = step.command
             if command.startswith("ca init"):
                 command += f" --listen 127.0.0.1:{desk}"
@@ -54,6 +57,8 @@ def test_the_walk_through_the_four_stages(short_tmp: Path) -> None:
         (("a … c",), ["a b d"], False),
         (("…", "[exit code 1]"), ["no", "[exit code 1]"], True),
         (("…", "[exit code 1]"), ["no"], False),
+        (("at 2026-01-31T09:30:00Z",), ["at 2027-02-28T10:00:00Z"], True),
+        (("at 2026-01-31T09:30:00Z",), ["at noon"], False),
     ],
 )
 def test_a_session_that_prints_something_else_is_noticed(
