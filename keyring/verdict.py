@@ -1,16 +1,16 @@
 """A message counts only if every rule here agrees with what gpg wrote to its status pipe; whatever is unclear rejects.
 
-The status is bytes, split at line feeds only: user IDs and file names reach it escaped by gpg, and no other character
-ends a line (GnuPG, doc/DETAILS, "Format of the --status-fd output"). gpg's exit code proves nothing and is not asked.
+The keywords are those of GnuPG, doc/DETAILS, "Format of the --status-fd output". gpg's exit code proves nothing and is
+not asked.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-PREFIX: Final = b"[GNUPG:] "
+from keyring.transcript import VALIDSIG_SHAPE, Transcript, read
+
 GOOD_DIGESTS: Final = frozenset({8, 9, 10})  # SHA-256, SHA-384, SHA-512 (RFC 4880, section 9.4)
 
 
@@ -61,59 +61,14 @@ class Rejected:
     sentence: str
 
 
-class Line(NamedTuple):
-    """One status line: its keyword and what follows the space after it."""
-
-    keyword: str
-    arguments: bytes
-
-
-@dataclass(frozen=True)
-class ValidSignature:
-    """The fields of VALIDSIG that decide (DETAILS): fingerprints, creation, digest algorithm and signature class."""
-
-    signing: str
-    created: int
-    digest: int
-    kind: str
-    primary: str
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What gpg wrote about one message, counted and taken apart once for all rules.
-
-    ``strangers`` are the lines that gpg cannot have written.
-    """
-
-    lines: tuple[Line, ...]
-    strangers: tuple[bytes, ...]
-    counts: Mapping[str, int]
-    signatures: tuple[ValidSignature, ...]
-
-    def count(self, *keywords: str) -> int:
-        return sum(self.counts.get(keyword, 0) for keyword in keywords)
-
-    def arguments(self, keyword: str) -> tuple[bytes, ...]:
-        return tuple(line.arguments for line in self.lines if line.keyword == keyword)
-
-    def trust(self) -> tuple[str, ...]:
-        return tuple(line.keyword for line in self.lines if line.keyword.startswith("TRUST_"))
-
-
 # A rule gives the sentence with which it rejects, or None; its name is the function's.
 Rule = Callable[[Transcript, Expectation], str | None]
 
-_LINE: Final = re.compile(rb"\[GNUPG:\] ([A-Z][A-Z0-9_]*)(?: ([^\x00-\x1e\x7f]*))?")
-_VALIDSIG: Final = re.compile(
-    rb"([0-9A-F]{40}) \d{4}-\d\d-\d\d (\d{1,12}) \d{1,12} 4 \d{1,3} \d{1,3} (\d{1,3})"
-    rb" ([0-9A-F]{2}) ([0-9A-F]{40})"
-)
 _TRUST: Final = re.compile(rb"0 pgp(?: .*)?")
 _SHAPES: Final[Mapping[str, re.Pattern[bytes]]] = {
     "NEWSIG": re.compile(rb".*"),  # the signer's own word for its user ID
     "GOODSIG": re.compile(rb"[0-9A-F]{16} .*"),
-    "VALIDSIG": _VALIDSIG,
+    "VALIDSIG": VALIDSIG_SHAPE,
     "PLAINTEXT": re.compile(rb"[0-9a-f]{2} \d{1,12} .*"),
     "ENC_TO": re.compile(rb"[0-9A-F]{16} \d{1,3} \d{1,6}"),
     "DECRYPTION_KEY": re.compile(rb"[0-9A-F]{40} [0-9A-F]{40} [-a-z]"),
@@ -149,7 +104,7 @@ _KNOWN: Final = frozenset(_SHAPES) | _SIGNATURE | _FAILED_SIGNATURE | _DEAD_KEY 
 
 def judge(status: bytes, expected: Expectation) -> Accepted | Rejected:
     """Judge the status lines of one message by all rules of its expectation; never raises for any bytes."""
-    transcript = _read(status)
+    transcript = read(status)
     for rule in RULES[type(expected)]:
         sentence = rule(transcript, expected)
         if sentence is not None:
@@ -160,29 +115,6 @@ def judge(status: bytes, expected: Expectation) -> Accepted | Rejected:
     if not signatures:  # valid_signature has said so already, unless somebody took that rule out
         return Rejected("valid-signature", "The message carries no valid signature.")
     return Accepted(signatures[0].primary, signatures[0].signing, signatures[0].created)
-
-
-def _read(status: bytes) -> Transcript:
-    *complete, rest = status.split(b"\n")
-    strangers = [rest] if rest else []  # cut off in the middle of a line
-    lines = []
-    for line in complete:
-        match = _LINE.fullmatch(line)
-        if match:
-            lines.append(Line(match[1].decode(), match[2] or b""))
-        else:
-            strangers.append(line)
-    counts = Counter(line.keyword for line in lines)
-    signatures = (_valid_signature(line.arguments) for line in lines if line.keyword == "VALIDSIG")
-    return Transcript(tuple(lines), tuple(strangers), counts, tuple(found for found in signatures if found))
-
-
-def _valid_signature(arguments: bytes) -> ValidSignature | None:
-    match = _VALIDSIG.fullmatch(arguments)  # None only if well_formed rejects as well
-    if match is None:
-        return None
-    signing, created, digest, kind, primary = match.groups()
-    return ValidSignature(signing.decode(), int(created), int(digest), kind.decode(), primary.decode())
 
 
 # Rules for every kind of message.

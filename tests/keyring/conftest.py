@@ -7,6 +7,9 @@ import pytest
 
 from keyring import keys
 from keyring.home import Home
+from keyring.worker import Worker
+from tests.keyring.cast import Cast
+from tests.keyring.parties import certified, new_party, small_home
 from tests.keyring.scene import PASSPHRASE, Party, Scene
 
 
@@ -28,3 +31,23 @@ def scene_parties(make_short_tmp: Callable[[], Path]) -> Iterator[dict[str, Part
 @pytest.fixture
 def scene(short_tmp: Path, scene_parties: dict[str, Party]) -> Scene:
     return Scene(short_tmp, scene_parties)
+
+
+@pytest.fixture(scope="module")
+def cast(make_short_tmp: Callable[[], Path]) -> Iterator[Cast]:
+    root = make_short_tmp()
+    authority = new_party(root / "ca", "Authority", usage="cert")
+    alice = new_party(root / "alice", "Alice (1001)")
+    bob = new_party(root / "bob", "Bob (1002)")
+    key = certified(authority, alice)
+    late_subkey = alice.add_subkey("ed25519", "sign")
+    judges = small_home(root / "judges", authority, key, alice.export(), bob.export())
+    yield Cast(authority, alice, bob, late_subkey, judges)
+    for party in (authority, alice, bob):
+        party.home.stop()
+
+
+@pytest.fixture
+def worker(cast: Cast) -> Iterator[Worker]:
+    with Worker(cast.judges) as one:
+        yield one
