@@ -85,16 +85,19 @@ def read(folder: Path) -> Config:
 
 
 def write(folder: Path, config: Config) -> None:
-    """Put the file in place whole or not at all (mode 0600)."""
+    """Put the file in place whole or not at all (mode 0600). Raises ConfigError."""
     path, new = folder / FILE_NAME, folder / f".{FILE_NAME}.new"
     _require_usable(config, path)
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(render(config))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(render(config))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def render(config: Config) -> str:

@@ -28,7 +28,11 @@ class NotProven(CustomerError):
 
 
 class OutcomeUnknown(CustomerError):
-    """The order may have reached the bank, and no proven answer came back."""
+    """The order ``identifier`` may have reached the bank, and no proven answer came back."""
+
+    def __init__(self, identifier: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.identifier = identifier
 
 
 class RefusedByBank(CustomerError):

@@ -219,8 +219,12 @@ class _Delivery:
     def failure(self, error: Exception) -> CustomerError:
         """The error to raise in place of what went wrong, after the outbox says the same."""
         if self._may_have_left:
-            self._store.mark(self._order.identifier, State.UNKNOWN)
-            return OutcomeUnknown(f"{_said(error)} Whether the transfer was made is not known from here. {RESUME}")
+            identifier = self._order.identifier
+            self._store.mark(identifier, State.UNKNOWN)
+            return OutcomeUnknown(
+                identifier,
+                f"{_said(error)} Whether the transfer {identifier} was made is not known from here. {RESUME}",
+            )
         if self._fresh:
             self._store.mark(self._order.identifier, State.UNSENT)
         if isinstance(error, RefusedByBank):
@@ -277,6 +281,9 @@ class _Delivery:
         return answer
 
     def _accepted(self, receipt: Receipt, view: BankView) -> Outcome:
+        watch = self._home.world.watch
+        watch(Event("The receipt's entry, a leaf of the bank's log", content=receipt.entry))
+        watch(Event("The head of the log in the receipt, signed by the bank", message=receipt.head))
         try:
             entry, kept = view.proven(receipt, self._since)
             require_about(entry, self._order.content)
@@ -285,6 +292,7 @@ class _Delivery:
         except NotProven as error:
             self._store.doubt(self._order.identifier, canonical.encode(receipt), str(error))
             raise
+        watch(Event("Proven: the entry is about this order, it is in the log, and the log continues the known one"))
         return Outcome(replace(self._order, state=state, receipt=receipt), entry, receipt, earlier=receipt.duplicate)
 
     def _refused(self, refusal: Refusal, talk: "Conversation", view: BankView) -> Outcome:

@@ -94,6 +94,20 @@ def _same_head(
     raise CustomerError("The bank's log grows too fast to be compared just now; try again.")
 
 
+def follow_log(home: CustomerHome, log: str, stage: Stage) -> KeptHead:
+    """Follow another log from now on, which the bank has begun and named on the telephone; the old heads are kept.
+
+    Raises NotProven if the bank's newest head is of yet another log.
+    """
+    with conversing.conversation(home, stage) as talk:
+        view = conversing.view_in(home, talk)
+        kept = view.open_head(conversing.ask(talk, AskHead(number=0, since=None), Head).head)
+    if kept.head.log != log:
+        raise NotProven(f"The bank's log is {kept.head.log}, not {log!a}; ask the bank again. Nothing was changed.")
+    home.store.keep_head(kept, follow=True)
+    return kept
+
+
 def save_head(home: CustomerHome, file: Path) -> KeptHead:
     """Write the newest head that is kept to a file, for another customer to compare."""
     newest = home.store.newest_head()

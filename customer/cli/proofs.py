@@ -63,6 +63,11 @@ def evidence(
     metavar="FILE",
     help="Write your newest head to a file, for another customer to compare.",
 )
+@click.option(
+    "--follow-log",
+    metavar="LOG",
+    help="Follow the new log with this identifier, once the bank has told you why it began one.",
+)
 @with_stage
 @with_letter
 @with_passphrase
@@ -72,6 +77,7 @@ def verify(
     identifier: str | None,
     head: Path | None,
     save_head: Path | None,
+    follow_log: str | None,
     stage: str | None,
     letter: Path | None,
     passphrase_file: Path | None,
@@ -80,12 +86,15 @@ def verify(
     """Verify kept receipts again, or that the bank shows everybody the same log."""
     from customer import verifying
 
-    if sum(each is not None for each in (identifier, head, save_head)) > 1:
-        raise click.UsageError("Give one of IDENTIFIER, --head and --save-head.")
+    if sum(each is not None for each in (identifier, head, save_head, follow_log)) > 1:
+        raise click.UsageError("Give one of IDENTIFIER, --head, --save-head and --follow-log.")
     with open_home(home, letter=letter, passphrase_file=passphrase_file) as customer:
         if save_head:
             kept = verifying.save_head(customer, save_head)
             _say(as_json, {"log": kept.head.log, "size": kept.head.size, "file": str(save_head)})
+        elif follow_log:
+            kept = verifying.follow_log(customer, follow_log, stage_of(customer, stage))
+            _say(as_json, {"log": kept.head.log, "size": kept.head.size})
         elif head:
             given, newest = verifying.compare_head(customer, head, stage_of(customer, stage))
             _say(as_json, {"log": newest.head.log, "given size": given.head.size, "newest size": newest.head.size})

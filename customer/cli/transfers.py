@@ -69,7 +69,12 @@ def send(
             stage=Stage(stage) if stage else None,
             identifier=identifier,
         )
-        outcome = deliver(customer, wish)
+        try:
+            outcome = deliver(customer, wish)
+        except OutcomeUnknown as error:
+            if as_json:
+                click.echo(json_text({"status": "unknown", "transfer_identifier": error.identifier}))
+            raise
     click.echo(json_text(outcome_facts(outcome)) if as_json else outcome_text(outcome))
     context.exit(0 if outcome.posted else REFUSED)
 

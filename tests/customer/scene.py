@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,14 @@ class Template:
 def make_template(folder: Path) -> Template:
     """The keys of authority, bank and customers, certifications, accounts, letters, and money for Alice."""
     authority = Home.create(folder / "ca", own_keys=True)
-    authority_key = keys.new_ca_key(authority, "Authority", PASSPHRASE)
-    bank = _make_bank(folder / "bank", authority_key)
+    gnupg = Home.create(folder / "bank" / "gnupg", own_keys=True)
+    with ThreadPoolExecutor() as pool:  # the keys are what takes long
+        people = [pool.submit(_make_customer_key, folder / name, number) for name, number in NUMBERS.items()]
+        bank_key = pool.submit(keys.new_bank_key, gnupg, keys.user_id("Example Bank", "0000"))
+        authority_key = pool.submit(keys.new_ca_key, authority, "Authority", PASSPHRASE).result()
+        for made in people:
+            made.result()
+    bank = _make_bank(folder / "bank", bank_key.result(), authority_key)
     with bank.open_ledger() as ledger:
         texts = {
             name: letters.open_account(bank, ledger, number=number, name=name.capitalize()).letter
@@ -181,10 +188,13 @@ def standing(template: Template, folder: Path, minimum: Stage = Stage.PASSWORD) 
         yield Stand(template, folder, bank, server, address, faults)
 
 
-def _make_bank(folder: Path, authority: str) -> BankHome:
-    folder.mkdir(mode=0o700)
+def _make_customer_key(folder: Path, number: str) -> None:
+    """What an interrupted `customer init` leaves; the next one goes on with this key."""
     home = Home.create(folder / "gnupg", own_keys=True)
-    key = keys.new_bank_key(home, keys.user_id("Example Bank", "0000"))
+    keys.new_customer_key(home, keys.user_id(folder.name.capitalize(), number), None)
+
+
+def _make_bank(folder: Path, key: keys.BankKey, authority: str) -> BankHome:
     settings = BankConfig(
         name="Example Bank",
         currency="EUR",

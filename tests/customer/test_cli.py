@@ -174,15 +174,16 @@ def test_an_unknown_outcome_is_exit_code_3_until_resumed(stand: Stand, alice: Pa
     lost = send(alice)
     assert (lost.exit_code, "customer resume" in lost.output) == (3, True)
     assert "customer resume" in called("status", "--home", alice).output
+    other = json.loads(send(alice, "--id", "rent-2", "--json").stdout)
+    assert other == {"status": "unknown", "transfer_identifier": "rent-2"}
     still = called("resume", "--home", alice, "--json")
     assert still.exit_code == 3
     stand.faults.lie = lambda request, answer: answer
     resumed = called("resume", "--home", alice, "--json")
     assert resumed.exit_code == 0
-    (facts,) = json.loads(resumed.output)
-    assert facts["status"] == "posted"
+    assert [each["status"] for each in json.loads(resumed.output)] == ["posted", "posted"]
     assert "nothing to resume" in called("resume", "--home", alice).output
-    assert stand.balance("bob") == "25.00"
+    assert stand.balance("bob") == "50.00"
 
 
 def test_a_bank_that_is_not_there_is_exit_code_2(stand: Stand, alice: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from customer import conversing, sending
+from customer import conversing, sending, verifying
 from customer.errors import NotProven, OutcomeUnknown
 from customer.home import CustomerHome
 from customer.sending import Wish
@@ -172,6 +172,28 @@ def test_trial_45_a_log_that_does_not_continue_the_known_one_is_not_believed(sta
             sending.send(home, RENT)
         assert home.store.newest_head() == known
         stand.faults.lie = honest
+        assert sending.send_again(home, home.store.in_doubt()[0]).posted
+
+
+def test_a_new_log_is_followed_only_when_it_is_named(stand: Stand) -> None:
+    def lie(request: msgspec.Struct, answer: Answer) -> Answer:
+        if isinstance(answer, NumberedReceipt):
+            return msgspec.structs.replace(answer, receipt=another_log(stand, answer.receipt))
+        if isinstance(answer, Head):
+            content = stand.bank.verify(answer.head)
+            assert content is not None
+            head = msgspec.structs.replace(canonical.decode_signed(TreeHead, content), log=OTHER_LOG)
+            return msgspec.structs.replace(answer, head=signed_by_the_bank(stand, head), log=OTHER_LOG)
+        return answer
+
+    with stand.customer() as home:
+        assert sending.send(home, replace(RENT, identifier="first")).posted
+        stand.faults.lie = lie
+        with pytest.raises(OutcomeUnknown, match="another log"):
+            sending.send(home, RENT)
+        with pytest.raises(NotProven, match="Nothing was changed"):
+            verifying.follow_log(home, "1" * 32, Stage.CERTIFIED)
+        verifying.follow_log(home, OTHER_LOG, Stage.CERTIFIED)
         assert sending.send_again(home, home.store.in_doubt()[0]).posted
 
 
