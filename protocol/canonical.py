@@ -73,6 +73,11 @@ def _malformed(error: Exception) -> MalformedContent:
     named = _UNKNOWN.search(text) or _MISSING.search(text)
     if named:
         path = f"{path}.{named['name']}" if path else named["name"]
+    path = _shown(path)
     # The decoder's own sentence may quote foreign field names: only its printable part is passed on.
-    plain = "".join(c if c.isprintable() else "?" for c in _PATH.sub("", text))[:200]
+    plain = _shown(_PATH.sub("", text))
     return MalformedContent(f"The content is malformed: {plain}" + (f" (field {path})." if path else "."), path)
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
