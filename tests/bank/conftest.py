@@ -1,10 +1,11 @@
-"""A fresh bank for each test of the ledger."""
+"""A fresh bank for each test of the ledger; and a town with a serving bank, made once, for tests of the server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.bank.counter import Counter, Town, at_counter, make_town
 from tests.bank.ledgers import Bank
 
 
@@ -14,3 +15,19 @@ def bank(tmp_path: Path) -> Iterator[Bank]:
     bank = Bank(tmp_path)
     yield bank
     bank.close()
+
+
+@pytest.fixture(scope="session")
+def town(make_short_tmp: Callable[[], Path]) -> Iterator[Town]:
+    """Keys and a bank's folder; no test changes them."""
+    town = make_town(make_short_tmp())
+    yield town
+    for home in (town.authority, town.alice.home, town.bob.home, town.impostor.home):
+        home.stop()
+
+
+@pytest.fixture(scope="module")
+def counter(town: Town, make_short_tmp: Callable[[], Path]) -> Iterator[Counter]:
+    """A serving bank for the tests of one module, none of which may rely on how another left it."""
+    with at_counter(town, make_short_tmp()) as counter:
+        yield counter
