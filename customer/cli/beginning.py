@@ -1,5 +1,6 @@
 """From the letter to the first transfer: init, register, request, fetch, fingerprint, status."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,10 +63,13 @@ def init(
         raise click.UsageError("Give --passphrase-file or --no-passphrase, not both.")
     if letter and any(given.values()):
         raise click.UsageError("Give --letter or the single values, not both: the letter has all of them.")
+    ask = not (passphrase_file or no_passphrase)
+    if ask and not is_terminal() and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        raise click.UsageError("GnuPG cannot ask for a passphrase here; give --passphrase-file or --no-passphrase.")
     require_gnupg()
     wanted = ceremony.from_letter(read_letter(letter) if letter else _typed_letter(given))
     passphrase = read_passphrase(passphrase_file) if passphrase_file else None
-    made = ceremony.init(home, wanted, passphrase, ask=not (passphrase_file or no_passphrase))
+    made = ceremony.init(home, wanted, passphrase, ask=ask)
     key = made.customer.key
     click.echo(f"Customer {made.customer.number} of {printable(made.bank.name)} is set up in {home}.\n")
     click.echo("The fingerprint of your key:\n")

@@ -18,12 +18,13 @@ from customer.cli import commands
 from customer.cli.watching import printer
 from customer.home import World
 from customer.sending import Wish
+from keyring.home import Home
 from protocol import messages
 from protocol.codes import Reason
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Answer, Evidence, Statement, StatementLine, SubmitOrder
 from protocol.stages import Stage
-from tests.customer.scene import Stand
+from tests.customer.scene import Stand, Template
 
 TIME = "2026-01-31T09:30:00Z"
 EVERY_COMMAND = tuple(commands.list_commands(None))  # type: ignore[arg-type]
@@ -90,6 +91,37 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert outcome.exit_code == 2
     assert "Error" in outcome.output
     assert outcome.exception is None or isinstance(outcome.exception, SystemExit)
+
+
+def test_init_pins_the_letter_and_protects_the_key(
+    bank_template: Template, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, letter = short_tmp / "alice", bank_template.folder / "alice.letter"
+    files = {name: short_tmp / name for name in ("right", "wrong", "empty")}
+    for name, file in files.items():
+        file.write_text(f"{name} passphrase\n" if name != "empty" else "\n")
+        file.chmod(0o600)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    init = ("init", "--home", home, "--letter", letter)
+    assert "--passphrase-file" in called(*init).output
+    assert called(*init, "--passphrase-file", files["empty"]).exit_code == 2
+    assert not home.exists()
+    made = called(*init, "--passphrase-file", files["right"])
+    assert made.exit_code == 0
+    assert "openpgp-revocs.d" in made.output
+    own = json.loads(called("fingerprint", "--home", home, "--json").output)["fingerprint"]
+    assert own in made.output.replace(" ", "")
+    again = called(*init, "--passphrase-file", files["wrong"])
+    assert own in again.output.replace(" ", "")
+    Home.open(home / "gnupg").stop()  # the agent forgets the passphrase
+    request = ("request", "--home", home, "--out", short_tmp / "request", "--passphrase-file")
+    refused = called(*request, files["wrong"])
+    assert (refused.exit_code, "passphrase" in refused.output) == (2, True)
+    assert not (short_tmp / "request").exists()
+    asked = called(*request, files["right"], "--json")
+    assert json.loads(asked.output)["fingerprint"] == own
+    assert "customer fetch" in called("status", "--home", home).output
 
 
 def test_a_transfer_from_the_order_to_the_evidence(stand: Stand, alice: Path, short_tmp: Path) -> None:
