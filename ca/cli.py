@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-import platformdirs
 from tabulate import tabulate
 
 from ca import ceremony, inventory, issuing
@@ -25,32 +24,25 @@ from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
 from ca.store import DeskStore
 from keyring import readout
-from keyring.errors import KeyringError
+from keyring.console import Group, json_text, read_passphrase, with_home, with_json
 from keyring.home import require_gnupg
-from protocol.errors import ProtocolError
 from protocol.orders import format_time
 from protocol.secret import Secret
 from protocol.transport import Address
 
-PASSPHRASE_FILE_BYTES = 1024
-
-_home = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="CA_HOME",
-    default=lambda: Path(platformdirs.user_data_dir("countersign-ca")),
-    show_default="$CA_HOME, else the platform's data folder",
-    help="Folder of the authority.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+_home = with_home("CA_HOME")
 _passphrase_file = click.option(
     "--passphrase-file",
-    type=click.File("rb"),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="File with the passphrase of the authority's key, for scripts; otherwise it is asked for.",
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _CaGroup(Group):
+    errors = (*Group.errors, CaError)
+
+
+@click.group(cls=_CaGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="countersign", prog_name="ca")
 def cli() -> None:
     """The certificate authority: its desk, the confirmation on the telephone, and the certificates.
@@ -69,7 +61,7 @@ def cli() -> None:
 @click.option("--listen", default=DEFAULT_ADDRESS, show_default=True, help="Where its desk will listen.")
 @_passphrase_file
 @_home
-def init(name: str, listen: str, passphrase_file: IO[bytes] | None, home: Path) -> None:
+def init(name: str, listen: str, passphrase_file: Path | None, home: Path) -> None:
     """Make the authority: its key and its folder.
 
     The passphrase protects the private key; without it nothing can be certified.
@@ -123,7 +115,7 @@ def serve(listen: str | None, log_file: Path | None, home: Path) -> None:
 
 @cli.command()
 @click.option("--take", type=click.File("rb"), help="First take in a request that came by mail, as a file.")
-@_json
+@with_json
 @_home
 def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
     """List the requests that are not issued yet, and what each of them waits for.
@@ -137,7 +129,7 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
             authority.take(take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
         rows = inventory.open_requests(authority, int(time.time()))
     if as_json:
-        _print_json([row.as_dict() for row in rows])
+        click.echo(json_text([row.as_dict() for row in rows]))
     elif not rows:
         click.echo("No request waits. Applicants make theirs with `customer request` or `bank request`.")
     else:
@@ -204,7 +196,7 @@ def confirm(
 @click.option("--out", type=click.File("wb", lazy=True), help="Also write it to a file, to be mailed.")
 @_passphrase_file
 @_home
-def issue(request: str, days: int, out: IO[bytes] | None, passphrase_file: IO[bytes] | None, home: Path) -> None:
+def issue(request: str, days: int, out: IO[bytes] | None, passphrase_file: Path | None, home: Path) -> None:
     """Certify the key of a confirmed REQUEST and put it out at the desk.
 
     Issuing again what is issued puts the same certificate out again.
@@ -225,7 +217,7 @@ def issue(request: str, days: int, out: IO[bytes] | None, passphrase_file: IO[by
 
 
 @cli.command(name="list")
-@_json
+@with_json
 @_home
 def list_certificates(as_json: bool, home: Path) -> None:
     """List what was issued; what expires next comes first.
@@ -236,7 +228,7 @@ def list_certificates(as_json: bool, home: Path) -> None:
     with Authority.open(home) as authority:
         rows = inventory.certificates(authority, int(time.time()))
     if as_json:
-        _print_json([row.as_dict() for row in rows])
+        click.echo(json_text([row.as_dict() for row in rows]))
     elif not rows:
         click.echo("Nothing has been issued. Look for requests with: ca requests")
     else:
@@ -244,7 +236,7 @@ def list_certificates(as_json: bool, home: Path) -> None:
 
 
 @cli.command()
-@_json
+@with_json
 @_home
 def fingerprint(as_json: bool, home: Path) -> None:
     """Show the fingerprint of the authority's key, to be read out to those who ask.
@@ -254,7 +246,7 @@ def fingerprint(as_json: bool, home: Path) -> None:
     """
     found = read_configuration(home).fingerprint
     if as_json:
-        _print_json({"fingerprint": found, "words": readout.words(found)})
+        click.echo(json_text({"fingerprint": found, "words": readout.words(found)}))
     else:
         click.echo(_read_out(found))
 
@@ -277,10 +269,10 @@ def _user() -> str:
         raise CaError("The system does not tell who you are; give your name with --operator.") from None
 
 
-def _passphrase(file: IO[bytes] | None, prompt: str, *, twice: bool = False) -> Secret:
+def _passphrase(file: Path | None, prompt: str, *, twice: bool = False) -> Secret:
     if file is None:
         return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice).encode())
-    return Secret(file.read(PASSPHRASE_FILE_BYTES).rstrip(b"\r\n"))
+    return read_passphrase(file)
 
 
 def _read_out(fingerprint: str) -> str:
@@ -295,10 +287,6 @@ def _log(stream: IO[str], event: str, details: dict[str, str]) -> None:
     stream.flush()
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
 def _print_table(rows: list[dict[str, Any]]) -> None:
     titles = [key.replace("_", " ") for key in rows[0]]
     # Numbers keep their leading zeros.
@@ -308,12 +296,4 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """The command `ca`: 0 done, 1 an error that is told in a sentence, 2 wrong usage."""
     os.umask(0o077)
-    try:
-        cli()
-    except (CaError, KeyringError, ProtocolError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    cli(prog_name="ca")

@@ -26,12 +26,12 @@ def fetch(home: CustomerHome, identifier: str, folder: Path, stage: Stage) -> tu
     order = home.store.find(identifier)
     if order is None:
         raise CustomerError(f"There is no transfer {identifier!a} in the outbox; look with `customer outbox`.")
-    _require_empty(folder)
+    evidence.require_empty(folder)
     with conversing.conversation(home, stage) as talk:
         view = conversing.view_in(home, talk)
         answer = conversing.ask(talk, AskEvidence(number=0, transfer_identifier=identifier), Evidence)
     require_evidence(home, view, order, answer.files)
-    _write(folder, answer.files)
+    evidence.write_folder(folder, answer.files)
     return tuple(sorted(answer.files))
 
 
@@ -74,19 +74,3 @@ def _proves(receipt: TransferReceipt) -> bool:
     leaf = merkle.leaf_hash(canonical.encode(receipt.entry))
     path = tuple(bytes.fromhex(each) for each in receipt.proof)
     return merkle.verify_inclusion(leaf, receipt.index, receipt.size, path, bytes.fromhex(receipt.root))
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CustomerError(f"{folder} is there already and not empty; name a new folder with --out.")
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            # The names are those of require_folder, so none leads out of the folder.
-            with (folder / name).open("xb") as file:
-                file.write(data)
-    except OSError as error:
-        raise CustomerError(f"The folder {folder} cannot be written: {error.strerror}; try another one.") from None

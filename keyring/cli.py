@@ -1,36 +1,23 @@
 """Keys and messages are shown as they are; these commands change nothing anywhere."""
 
-import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import click
 
 from keyring import inspect, numbers, readout
+from keyring.console import Command, Group, json_text, with_json
 from keyring.errors import KeyringError
 from keyring.explain import Explanation, explain
 from keyring.printable import printable
 
 MAX_FILE_BYTES = 16 << 20
 
-_Command = TypeVar("_Command", bound=Callable[..., None])
 
-
-class _Group(click.Group):
-    """Turns the package's errors into a sentence on standard error and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyringError as error:
-            raise click.ClickException(printable(str(error))) from None
-
-
-def _with_home(command: _Command) -> _Command:
+def _with_home(command: Command) -> Command:
     return click.option(
         "--home",
         type=click.Path(path_type=Path),
@@ -38,18 +25,14 @@ def _with_home(command: _Command) -> _Command:
     )(command)
 
 
-def _with_json(command: _Command) -> _Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
-
-
-@click.group(cls=_Group, epilog="Example: keyring list --home ~/alice")
+@click.group(cls=Group, epilog="Example: keyring list --home ~/alice")
 def commands() -> None:
     """Look at OpenPGP keys, certifications and messages. Nothing is changed, and no agent is started."""
 
 
 @commands.command("list", epilog="Example: keyring list --home ~/bank --json")
 @_with_home
-@_with_json
+@with_json
 def list_keys(home: Path | None, as_json: bool) -> None:
     """List the keys of a home.
 
@@ -60,7 +43,7 @@ def list_keys(home: Path | None, as_json: bool) -> None:
     keys = inspect.read_keys(path)
     reports = [inspect.report(path, key, keys, now=int(time.time())) for key in keys]
     if as_json:
-        _print_json([_summary(found) for found in reports])
+        click.echo(json_text([_summary(found) for found in reports]))
         return
     from tabulate import tabulate
 
@@ -84,7 +67,7 @@ def list_keys(home: Path | None, as_json: bool) -> None:
 @commands.command(epilog="Example: keyring show --home ~/ca 'Alice (1001)'")
 @click.argument("key")
 @_with_home
-@_with_json
+@with_json
 def show(key: str, home: Path | None, as_json: bool) -> None:
     """Show one key in full, and who vouches for it.
 
@@ -95,7 +78,7 @@ def show(key: str, home: Path | None, as_json: bool) -> None:
     (checked,) = inspect.read_keys(path, inspect.choose(keys, key).fingerprint, check=True)
     found = inspect.report(path, checked, keys, now=int(time.time()))
     if as_json:
-        _print_json(asdict(found) | _readout(found.fingerprint))
+        click.echo(json_text(asdict(found) | _readout(found.fingerprint)))
         return
     _print_part("Primary key", found.primary)
     click.echo(f"  the whole key may  {', '.join(found.usable) or 'nothing (any more)'}")
@@ -116,13 +99,13 @@ def show(key: str, home: Path | None, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--digits", is_flag=True, help="Ten groups of five decimal digits, to be read digit by digit.")
 @_with_home
-@_with_json
+@with_json
 def fingerprint(key: str, digits: bool, home: Path | None, as_json: bool) -> None:
     """Show a fingerprint to be read out: 5 lines of 4 words, and in hex."""
     path = inspect.find_home(home, os.environ)
     chosen = inspect.choose(inspect.read_keys(path), key)
     if as_json:
-        _print_json(_readout(chosen.fingerprint))
+        click.echo(json_text(_readout(chosen.fingerprint)))
         return
     if digits:
         click.echo(readout.digits(chosen.fingerprint))
@@ -134,7 +117,7 @@ def fingerprint(key: str, digits: bool, home: Path | None, as_json: bool) -> Non
 
 @commands.command(epilog="Example: gpg --export Alice | keyring packets -")
 @click.argument("file", type=click.File("rb"))
-@_with_json
+@with_json
 def packets(file: IO[bytes], as_json: bool) -> None:
     """Explain a message, key or signature packet by packet.
 
@@ -146,7 +129,7 @@ def packets(file: IO[bytes], as_json: bool) -> None:
         raise KeyringError(f"The file has more than {MAX_FILE_BYTES} bytes; only smaller ones are explained.")
     explanations = explain(inspect.dearmored(data))
     if as_json:
-        _print_json([asdict(explanation) for explanation in explanations])
+        click.echo(json_text([asdict(explanation) for explanation in explanations]))
         return
     for explanation in explanations:
         _print_explanation(explanation, "")
@@ -215,11 +198,6 @@ def _in_words(value: str | int | bool) -> str:
 
 def _day(seconds: int | None) -> str:
     return numbers.date(seconds)[:10] if seconds else "never"
-
-
-def _print_json(data: object) -> None:
-    """ASCII only, so that nothing in it can act on a terminal."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=True))
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def json_text(value: object) -> str:
 def read_passphrase(path: Path) -> Secret:
     """The first line of a passphrase file, which others must not be able to read."""
     try:
-        if path.stat().st_mode & 0o077 and path.is_file():
+        if _others_may_read(path):
             raise PassphraseError(f"Others may read {path}; close it with: chmod 600 '{path}'")
         line = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
     except OSError as error:
@@ -69,6 +69,17 @@ def read_passphrase(path: Path) -> Secret:
     if not line:
         raise PassphraseError(f"The passphrase file {path} has an empty first line; put the passphrase there.")
     return Secret(line)
+
+
+def _others_may_read(path: Path) -> bool:
+    """Whether the file and every folder above it let somebody else in; a pipe has no mode that counts."""
+    if not path.is_file():
+        return False
+    found = path.resolve()
+    for reader, passer in ((0o040, 0o010), (0o004, 0o001)):
+        if found.stat().st_mode & reader and all(each.stat().st_mode & passer for each in found.parents):
+            return True
+    return False
 
 
 def _data_folder(party: str) -> Path:
