@@ -133,7 +133,7 @@ def make_town(folder: Path) -> Town:
             home.customers(ledger).register_key(number, fingerprints[name], key)
             home.customers(ledger).lower_floor(number, Stage.PASSWORD)
         letters.open_account(home, ledger, number="1003", name="Alice")
-        _deposit(home, ledger, "1001", "100.00")
+        _deposit(home, ledger, "1001", "10000.00")
     view = registered_home(folder / "view", key=home.public_key(), expected_fingerprint=bank)
     gnupg.stop()
 

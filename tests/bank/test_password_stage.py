@@ -37,10 +37,10 @@ def test_a_message_under_the_agreed_password_is_answered_under_it(counter: Count
 def test_one_connection_carries_several_messages_until_it_is_closed(counter: Counter) -> None:
     alice = counter.town.alice
     connection = counter.connect()
-    for request in (BALANCE, Close(number=4)):
-        send(connection, counter.password_frame(alice, request))
-        answer = counter.opened(alice, receive(connection))
-    assert answer == Closed(number=4)
+    send(connection, counter.password_frame(alice, BALANCE))
+    assert isinstance(counter.opened(alice, receive(connection)), Balance)
+    send(connection, counter.password_frame(alice, Close(number=4)))
+    assert counter.opened(alice, receive(connection)) == Closed(number=4)
     assert receive(connection) is None
     connection.close()
 
