@@ -1,15 +1,13 @@
 """bank.toml says how the bank is set up; every limit has its name here, and an unknown key is an error."""
 
-import os
-import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
 from bank.errors import ConfigurationError
+from protocol import settings
 from protocol.errors import ProtocolError
 from protocol.money import AmountError, minor_digits
 from protocol.orders import Fingerprint
@@ -77,23 +75,19 @@ def load(home: Path) -> BankConfig:
     """Read bank.toml; ConfigurationError names the file, the key and what to do."""
     path = home / FILE_NAME
     try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+        config = settings.read(path, BankConfig)
+    except settings.SettingsMissing:
         raise ConfigurationError(
             f"There is no bank in {home}. Make one with `bank init`, or name its folder with --home or BANK_HOME."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
-    return _checked(values, path)
+    except settings.SettingsError as error:
+        raise ConfigurationError(f"{error} docs/architecture.md lists the keys.") from None
+    _require_usable(config, path)
+    return config
 
 
-def _checked(values: dict[str, Any], path: Path) -> BankConfig:
-    try:
-        config = msgspec.convert(values, BankConfig)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{path}: {_explained(str(error))} docs/architecture.md lists the keys.") from None
+def _require_usable(config: BankConfig, path: Path) -> None:
+    """What the types alone do not say."""
     if not config.name.isprintable():
         raise ConfigurationError(f"{path}: name has characters that cannot be shown; type it again.")
     try:
@@ -105,52 +99,33 @@ def _checked(values: dict[str, Any], path: Path) -> BankConfig:
             Address.parse(getattr(config, key) or config.listen)
         except ProtocolError as error:
             raise ConfigurationError(f"{path}: {key}: {error}") from None
-    return config
-
-
-def _explained(complaint: str) -> str:
-    """msgspec's complaint as a sentence that names the key and says what to do."""
-    text, _, place = complaint.partition(" - at `$")
-    place = place.strip(".`")
-    if named := re.fullmatch("Object (contains unknown|missing required) field `(.*)`", text, re.DOTALL):
-        key = f"{place}.{named[2]}" if place else named[2]
-        if named[1].startswith("missing"):
-            return f"the key {key} is missing; add it."
-        return f"the key {key!a} is not known; correct its spelling or remove the line."
-    if place == "minimum_stage":
-        return f"minimum_stage is not one of {', '.join(Stage)}; write one of them."
-    return f"{place or 'the file'} is not as it must be ({text.replace('`', '')}); correct that value."
 
 
 def save(home: Path, config: BankConfig) -> None:
-    """Write bank.toml (mode 0600) whole or not at all; only values that differ from their defaults among the limits."""
+    """Write bank.toml (mode 0600) whole or not at all; limits that have their default value are commented out."""
     path = home / FILE_NAME
-    _checked(msgspec.to_builtins(config), path)
+    _checked(config, path)
     lines = ["# The bank's set-up. Restart `bank serve` after a change.", ""]
     for field in msgspec.structs.fields(BankConfig):
         value = getattr(config, field.name)
         if field.name != "limits" and value is not None:
-            lines.append(f"{field.name} = {_literal(value)}")
+            lines.append(f"{field.name} = {settings.literal(value)}")
     defaults = Limits()
     lines += ["", "[limits]"]
     for field in msgspec.structs.fields(Limits):
         value = getattr(config.limits, field.name)
         prefix = "# " if value == getattr(defaults, field.name) else ""
-        lines.append(f"{prefix}{field.name} = {_literal(value)}")
-    temporary = path.with_suffix(".new")
+        lines.append(f"{prefix}{field.name} = {settings.literal(value)}")
     try:
-        with temporary.open("w") as file:
-            temporary.chmod(0o600)
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+        settings.write(path, "\n".join(lines) + "\n")
+    except settings.SettingsError as error:
+        raise ConfigurationError(str(error)) from None
 
 
-def _literal(value: object) -> str:
-    """A TOML value; JSON's string form is TOML's basic string."""
-    if isinstance(value, bool | int | float):
-        return str(value).lower() if isinstance(value, bool) else repr(value)
-    return msgspec.json.encode(str(value)).decode()
+def _checked(config: BankConfig, path: Path) -> None:
+    """What is made here is held to the same rules as what is read."""
+    try:
+        msgspec.convert(msgspec.to_builtins(config), BankConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(settings.explained(path, error)) from None
+    _require_usable(config, path)

@@ -1,16 +1,13 @@
 """ca.toml says who the authority is, where its desk listens and what the desk bears; unknown keys are refused."""
 
-import json
-import re
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from ca.documents import DOCUMENT_LIMIT_BYTES
 from ca.errors import ConfigurationError
+from protocol import settings
 from protocol.errors import ProtocolError
 from protocol.orders import Fingerprint
 from protocol.transport import Address
@@ -59,19 +56,16 @@ def read_configuration(home: Path) -> Configuration:
     """The configuration of the authority in ``home``. Raises ConfigurationError naming the key and the file."""
     path = home / CONFIGURATION_FILE
     try:
-        configuration = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Configuration)
-        Address.parse(configuration.address)
-    except FileNotFoundError:
+        configuration = settings.read(path, Configuration)
+    except settings.SettingsMissing:
         raise ConfigurationError(
             f"There is no certificate authority in {home}; make one with `ca init --name NAME`, or name its folder with"
             " --home."
         ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{path}: {_sentence(str(error))}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}.") from None
+    except settings.SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+    try:
+        Address.parse(configuration.address)
     except ProtocolError as error:
         raise ConfigurationError(f"{path}: the key address is wrong: {error}") from None
     return configuration
@@ -79,20 +73,11 @@ def read_configuration(home: Path) -> Configuration:
 
 def write_configuration(home: Path, configuration: Configuration) -> None:
     """Write ca.toml for a new authority; the limits are left at their defaults and not written."""
-    # A JSON string is a TOML string: printable names and addresses need no other escapes.
     lines = (
         "# The certificate authority. Limits of the desk may follow under [limits].\n",
-        *(f"{key} = {json.dumps(getattr(configuration, key))}\n" for key in ("name", "fingerprint", "address")),
+        *(f"{key} = {settings.literal(getattr(configuration, key))}\n" for key in ("name", "fingerprint", "address")),
     )
-    (home / CONFIGURATION_FILE).write_text("".join(lines), "utf-8")
-
-
-def _sentence(error: str) -> str:
-    """The validator's error as a sentence that names the key."""
-    place = found[1].removeprefix("$").lstrip(".") if (found := re.search(r" - at `([^`]*)`$", error)) else ""
-    what = re.sub(r" - at `[^`]*`$", "", error)
-    if unknown := re.search(r"unknown field `([^`]*)`", what):
-        return f"the key {f'{place}.' if place else ''}{unknown[1]} is not known; correct or remove it."
-    if missing := re.search(r"missing required field `([^`]*)`", what):
-        return f"the key {missing[1]} is missing; add it."
-    return f"the key {place} is wrong: {what}."
+    try:
+        settings.write(home / CONFIGURATION_FILE, "".join(lines))
+    except settings.SettingsError as error:
+        raise ConfigurationError(str(error)) from None

@@ -52,7 +52,7 @@ def test_limits_are_written_out_with_their_defaults_as_comments(tmp_path: Path) 
         ("[limits]\nsend_seconds = inf", "limits.send_seconds is not as it must be"),
         ("[limits]\nframe_bytes = 2097152", "limits.frame_bytes is not as it must be"),
         ("limits = 3", "limits is not as it must be"),
-        ('minimum_stage = "none"', "minimum_stage is not one of password, session, signed, certified"),
+        ('minimum_stage = "none"', "minimum_stage must be one of password, session, signed, certified"),
         ("public_address = 7401", "public_address is not as it must be (Expected str | null, got int)"),
         ('public_address = "7401"', "public_address: '7401' is not an address"),
         ('listen = "127.0.0.1"', "listen: '127.0.0.1' is not an address"),

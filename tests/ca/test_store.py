@@ -120,14 +120,14 @@ def test_configuration_is_read_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda text: text + 'colour = "red"\n', "the key colour is not known"),
-        (lambda text: text + "[limits]\nconections = 1\n", "the key limits.conections is not known"),
-        (lambda text: text + "[limits]\nconnections = 0\n", "the key limits.connections is wrong"),
+        (lambda text: text + 'colour = "red"\n', "the key 'colour' is not known"),
+        (lambda text: text + "[limits]\nconections = 1\n", "the key 'limits.conections' is not known"),
+        (lambda text: text + "[limits]\nconnections = 0\n", "limits.connections is not as it must be"),
         (lambda text: text.replace("name", "title", 1), "title"),
-        (lambda text: text.replace(f'"{FINGERPRINT}"', "1"), "the key fingerprint is wrong"),
+        (lambda text: text.replace(f'"{FINGERPRINT}"', "1"), "fingerprint must be written in quotes"),
         (lambda text: text.replace("7402", "port"), "the key address is wrong"),
         (lambda text: "\n".join(text.splitlines()[2:]), "the key name is missing"),
-        (lambda _text: "= broken", "is not TOML"),
+        (lambda _text: "= broken", "is not valid TOML"),
     ],
 )
 def test_configuration_error_names_the_key_and_the_file(

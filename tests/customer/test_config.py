@@ -55,7 +55,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ('currency = "EUR"', 'currency = "euro"', "customer.currency"),
         ("connect_seconds = 5.0", "connect_seconds = 0", "limits.connect_seconds"),
         ("connect_seconds = 5.0", 'connect_seconds = "5"', "limits.connect_seconds"),
-        ("[bank]", "[bank", "is not TOML"),
+        ("[bank]", "[bank", "is not valid TOML"),
         ('name = "Example Bank"', 'name = "Ex\\u202eample"', "bank.name"),
     ],
 )
