@@ -4,6 +4,8 @@ import os
 import shutil
 import time
 
+from customer import conversing
+from customer.home import CustomerHome
 from customer.store import Fact
 from keyring import messages as openpgp
 from keyring.home import Home
@@ -31,6 +33,11 @@ def order(stand: Stand, identifier: str, **changes: str) -> bytes:
         **changes,
     }
     return encode_order(TransferOrder(**fields))  # type: ignore[arg-type]
+
+
+def certificate(home: CustomerHome) -> str:
+    """The digest that an order of the stage certified names."""
+    return canonical.digest(conversing.certified_key(home))
 
 
 def password_request(stand: Stand, identifier: str) -> bytes:

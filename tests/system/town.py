@@ -27,7 +27,7 @@ from tests.system.proxy import Proxy
 START = "1000.00"
 PASSPHRASE = "the authority's passphrase in tests"
 NUMBERS = {"alice": "1001", "bob": "1002", "carol": "1003"}
-TEN = {f"customer-{number}": str(number) for number in range(2001, 2011)}
+EIGHT = {f"customer-{number}": str(number) for number in range(2001, 2009)}
 QUICK = {"handshake_seconds": 4.0, "frame_seconds": 2.0, "wait_seconds": 20.0}
 """Deadlines of the bank that make a test of lost bytes short."""
 
