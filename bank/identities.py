@@ -95,9 +95,13 @@ class Identities:
             raise ConfigurationError(
                 f"The folder {folder} for customers' keys cannot be made: {error.strerror}."
             ) from None
-        self._template = (
-            CaTemplate.create(folder / "authority", authority.key, authority.fingerprint) if authority else None
-        )
+        try:
+            self._template = (
+                CaTemplate.create(folder / "authority", authority.key, authority.fingerprint) if authority else None
+            )
+        except BaseException:
+            self.close()
+            raise
 
     def present(
         self, stage: Stage, customer: Customer, offered: bytes | None, accept: Callable[[Identity, Read], None]

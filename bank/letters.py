@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bank import accounts
 from bank.customers import Customer
+from bank.errors import RecordError
 from bank.home import BankHome
 from bank.storage import Ledger
 from ca.applicant import Desk
@@ -15,6 +16,7 @@ from ca.errors import CaError
 from ca.notices import make_notice
 from keyring import keys, messages, readout
 from protocol.letter import CALLER_CODE_BYTES, PASSWORD_BYTES, Letter, agreed_password
+from protocol.orders import ACCOUNT_NUMBER
 from protocol.stages import Stage
 
 NOTICES = "notices"
@@ -45,6 +47,8 @@ def open_account(
     Raises RecordError if the number is taken or malformed, UserIdError if no key could bear the name.
     """
     config = bank.config
+    if not ACCOUNT_NUMBER.fullmatch(number):
+        raise RecordError(f"The customer number {number[:40]!a} is malformed; it is 1 to 16 digits.")
     keys.user_id(name, number)
     letter = Letter(
         customer=number,
