@@ -124,7 +124,8 @@ def test_something_appended_is_noticed() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in FrameType if kind is not FrameType.RECORD])
 def test_no_other_frame_belongs_into_a_session(kind: FrameType) -> None:
     customer, bank = ends()
-    refuses(bank, dataclasses.replace(customer.seal(b"order"), type=kind))
+    with pytest.raises(RemoteProtocolError, match=f"A {kind.name.lower()} frame does not belong"):
+        bank.open(dataclasses.replace(customer.seal(b"order"), type=kind))
 
 
 def test_the_header_is_authenticated(monkeypatch: pytest.MonkeyPatch) -> None:
