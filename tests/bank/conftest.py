@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bank.counter import Counter, Town, at_counter, make_town
+from tests.bank.counter import Counter, at_counter
 from tests.bank.ledgers import Bank
+from tests.bank.town import Town, make_town
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from bank.home import BankHome
 from keyring import keys, readout
 from protocol.letter import parse
 from protocol.stages import Stage
-from tests.bank.counter import Town, copied_bank
+from tests.bank.town import Town, copied_bank
 from tests.conftest import gnupg_processes_below
 
 Run = Callable[..., Result]

@@ -15,7 +15,7 @@ from keyring.verdict import Rejected
 from keyring.worker import Opened, Worker
 from protocol.codes import Reason
 from protocol.stages import Stage
-from tests.bank.counter import Person, Town
+from tests.bank.town import Person, Town
 
 
 @pytest.fixture

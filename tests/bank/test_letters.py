@@ -17,7 +17,7 @@ from keyring.worker import Opened, open_once
 from protocol.letter import agreed_password, parse
 from protocol.stages import Stage
 from protocol.transport import Address
-from tests.bank.counter import Town, copied_bank
+from tests.bank.town import Town, copied_bank
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from protocol.codes import Reason
 from protocol.frames import Frame, FrameType
 from protocol.messages import AskBalance, Balance, Open, SealedOpening
 from protocol.stages import Stage
-from tests.bank.counter import DAY, DAYS, Counter, Town, at_counter, entry_of, eventually, receive, refusal_in, send
+from tests.bank.counter import Counter, at_counter, entry_of, eventually, receive, refusal_in, send
+from tests.bank.town import DAY, DAYS, Town
 
 SESSIONS = (Stage.SESSION, Stage.SIGNED, Stage.CERTIFIED)
 

@@ -16,7 +16,8 @@ from protocol.frames import Frame, FrameType
 from protocol.messages import AskBalance, AskBankKey, Balance, BankKey, Close, Closed, Refusal
 from protocol.secret import Secret
 from protocol.stages import Stage
-from tests.bank.counter import Counter, Town, at_counter, entry_of, receive, refusal_in, send
+from tests.bank.counter import Counter, at_counter, entry_of, receive, refusal_in, send
+from tests.bank.town import Town
 
 BALANCE = AskBalance(number=3)
 

@@ -17,7 +17,8 @@ from bank.reverify import Witnesses, audit_bank
 from keyring import messages as openpgp
 from protocol.orders import format_time
 from protocol.stages import Stage
-from tests.bank.counter import DAY, DAYS, Counter, Town, at_counter
+from tests.bank.counter import Counter, at_counter
+from tests.bank.town import DAY, DAYS, Town
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ from protocol.messages import (
 )
 from protocol.secret import Secret
 from protocol.stages import Stage
-from tests.bank.counter import BALANCE, DAY, DAYS, Counter, Person, Talk, Town, at_counter, entry_of
+from tests.bank.counter import BALANCE, Counter, Talk, at_counter, entry_of
+from tests.bank.town import DAY, DAYS, Person, Town
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +153,7 @@ def test_trouble_with_gpg_or_the_ledger_is_busy_and_shows_nothing(
     counter: Counter, talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
-        raise EngineError("an inner secret at /home/bank")
+        raise EngineError("an inner secret")
 
     with monkeypatch.context() as patch:
         patch.setattr(counter.server.service.posting, "head", fail)

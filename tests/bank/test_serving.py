@@ -19,7 +19,8 @@ from protocol.codes import Status
 from protocol.messages import Balance
 from protocol.stages import Stage
 from protocol.transport import Address
-from tests.bank.counter import BALANCE, Clock, Counter, Town, at_counter, copied_bank, eventually
+from tests.bank.counter import BALANCE, Clock, Counter, at_counter, eventually
+from tests.bank.town import Town, copied_bank
 from tests.conftest import gnupg_processes_below
 
 
