@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     connections: Count = 4096
     connections_per_address: Count = 4096
     handshake_seconds: Seconds = 10.0
-    """From the opening of a connection to its first valid request."""
+    """Silence before a connection's first message and a session's first request; the first message may take as long."""
     frame_seconds: Seconds = 10.0
     """From the first byte of a message to its last."""
     idle_seconds: Seconds = 300.0
