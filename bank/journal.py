@@ -25,8 +25,7 @@ class JsonLines(logging.Formatter):
             line[name] = value if isinstance(value, int | float | None) else str(value)[:VALUE_CHARACTERS]
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        # The one control character that JSON does not ask to be escaped.
-        return json.dumps(line, ensure_ascii=True).replace("\x7f", "\\u007f")
+        return json.dumps(line, ensure_ascii=True)
 
 
 def configure(stream: TextIO, *, verbose: bool) -> None:
