@@ -138,7 +138,11 @@ def deposit(ledger: Ledger, number: str, amount: str, description: str, *, ident
 def withdrawal(
     ledger: Ledger, number: str, amount: str, description: str, *, identifier: str, created: str
 ) -> Submission:
-    """The operator's order that pays cash out: from a customer's account to the bank's own."""
+    """The operator's order that pays cash out: from a customer's account to the bank's own.
+
+    RecordError if there is no such account: the ledger could only say that the order is not its debtor's.
+    """
+    get(ledger, number)
     return _operator(ledger, number, schema.BANK_ACCOUNT, amount, description, identifier, created)
 
 

@@ -12,6 +12,7 @@ from customer.errors import CustomerError, NotProven, NotReady
 from customer.home import KEYS_FOLDER, CustomerHome, gnupg_home, make_folder
 from customer.store import Fact
 from keyring import keys, packets
+from keyring.errors import KeyringError
 from keyring.home import Home
 from protocol.letter import Letter
 from protocol.messages import Registered, RegisterKey
@@ -190,7 +191,10 @@ def _from_file(home: CustomerHome, file: Path) -> tuple[bytes, bytes, bytes]:
         data = file.read_bytes()
     except OSError as error:
         raise CustomerError(f"{file} cannot be read: {error.strerror}.") from None
-    starts = [packet.offset for packet in packets.split(data) if packet.tag == PUBLIC_KEY_TAG]
+    try:
+        starts = [packet.offset for packet in packets.split(data) if packet.tag == PUBLIC_KEY_TAG]
+    except KeyringError as error:
+        raise KeyringError(f"{file} does not hold keys as `gpg --export` writes them. {error}") from None
     parts = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
     by_fingerprint = {keys.public_key_fingerprint(part): part for part in parts}
     found = []

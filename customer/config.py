@@ -78,6 +78,7 @@ def write(folder: Path, config: Config) -> None:
     """Put the file in place whole or not at all (mode 0600). Raises ConfigError."""
     path = folder / FILE_NAME
     _require_usable(config, path)
+    _require_currency(config, path)
     try:
         settings.write(path, render(config))
     except settings.SettingsError as error:
@@ -115,3 +116,13 @@ def _require_usable(config: Config, path: Path) -> None:
             Address.parse(text)
         except ProtocolError as error:
             raise ConfigError(f"{path}: {key}: {error}") from None
+
+
+def _require_currency(config: Config, path: Path) -> None:
+    """Asked where the file is made and not at every start: the table of currencies takes its time."""
+    from protocol.money import AmountError, minor_digits
+
+    try:
+        minor_digits(config.customer.currency)
+    except AmountError as error:
+        raise ConfigError(f"{path}: customer.currency: {error}") from None

@@ -223,6 +223,8 @@ def transfers(home: Path, as_json: bool, account: str | None, after: int, lines:
     from bank import accounts as records
 
     with BankHome.open(home).open_ledger() as ledger:
+        if account:
+            records.get(ledger, account)
         found = records.transfers(ledger, account=account, after=after, lines=lines)
     rows = [
         {

@@ -14,6 +14,7 @@ from customer.cli.common import (
     with_letter,
     with_passphrase,
 )
+from customer.errors import CustomerError
 from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json
 from keyring.printable import printable
 
@@ -212,6 +213,7 @@ def status(home: Path, as_json: bool) -> None:
 
 def _typed_letter(given: dict[str, str | None]) -> "Letter":
     """What the letter says, from options and questions."""
+    from keyring.errors import ReadoutError
     from keyring.readout import parse
     from protocol.letter import Letter
 
@@ -224,7 +226,10 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
                     f"Give --letter FILE, or all single values: --{name.replace('_', '-')} is missing."
                 )
             value = click.prompt(question)
-        values[name] = parse(value) if name.endswith("fingerprint") else value.strip()
+        try:
+            values[name] = parse(value) if name.endswith("fingerprint") else value.strip()
+        except ReadoutError as error:
+            raise CustomerError(f"{question.split(' (')[0]}: {error}") from None
     return Letter(
         customer=values["number"],
         name=values["name"],
