@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import CRLEntryExtensionOID
@@ -14,7 +13,7 @@ from cryptography.x509.oid import CRLEntryExtensionOID
 from ca.errors import IssuingError
 from ca.x509.errors import CertificateRefused, ProfileError
 from ca.x509.key import AgentKey
-from ca.x509.profile import unix, utc
+from ca.x509.profile import UNREADABLE, unix, utc
 from ca.x509.root import Root, key_identifier
 from protocol.orders import format_time
 
@@ -118,12 +117,12 @@ def open_crl(der: bytes, root: Root, *, highest_seen: int = 0) -> RevocationList
         if len(der) > CRL_LIMIT_BYTES:
             raise ValueError("too long")
         crl = x509.load_der_x509_crl(der)
-        digest = crl.signature_hash_algorithm
-    except (ValueError, UnsupportedAlgorithm):
+        digest, issuer, _ = crl.signature_hash_algorithm, crl.issuer, crl.extensions
+    except UNREADABLE:
         raise CertificateRefused("crl-readable", "This is not a revocation list (DER); fetch it again.") from None
     if not isinstance(digest, hashes.SHA256):
         raise CertificateRefused("strong-digest", "The revocation list is not signed with SHA-256; ask the authority.")
-    if crl.issuer != root.certificate.subject or not crl.is_signature_valid(root.public_key):
+    if issuer != root.certificate.subject or not crl.is_signature_valid(root.public_key):
         raise CertificateRefused(
             "crl-by-the-authority", "The revocation list is not signed by the authority in the letter; fetch it again."
         )
@@ -131,7 +130,7 @@ def open_crl(der: bytes, root: Root, *, highest_seen: int = 0) -> RevocationList
         opened = RevocationList(
             _number(crl, root), unix(crl.last_update_utc), unix(crl.next_update_utc), MappingProxyType(_entries(crl))
         )
-    except (ValueError, x509.DuplicateExtension, ProfileError) as error:
+    except (*UNREADABLE, ProfileError) as error:
         raise CertificateRefused(
             "crl-profile", f"The revocation list is not made as ours are: {error} Ask the authority."
         ) from None

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtensionOID
@@ -77,7 +76,7 @@ def judge(
 
     ``ca_fingerprint`` is the pinned one; ``at`` is in unix seconds; ``highest_crl_number`` is that of the newest list
     ever seen, 0 for none. ``crl_der`` is None only where revocation is judged elsewhere, and never once a list was
-    seen. Raises CertificateRefused, with rule and reason.
+    seen. Raises CertificateRefused, with rule and reason, and ProfileError for a role that does not exist.
     """
     root = open_root(root_der, ca_fingerprint)
     judged = judge_leaf(certificate_der, root=root, role=role, number=number, fingerprint=fingerprint, at=at)
@@ -103,14 +102,13 @@ def judge_leaf(
         )
     try:
         leaf = load_certificate(certificate_der)
-        _ = leaf.extensions, leaf.signature_hash_algorithm
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except ProfileError:
         raise CertificateRefused(
             "certificate-readable", "This is not one X.509 certificate (DER); fetch it again from the authority's desk."
         ) from None
     _require_path(leaf, root, role, at)
     try:
-        holder, created = _require_profile(leaf, root)
+        holder, created = _require_profile(leaf, root, role)
     except (ProfileError, x509.ExtensionNotFound) as error:
         raise CertificateRefused(
             "profile", f"The certificate is not made as the authority makes them: {error} Have it issued anew."
@@ -225,8 +223,8 @@ def _require_dates(not_before: int, not_after: int, at: int) -> None:
         )
 
 
-def _require_profile(leaf: x509.Certificate, root: Root) -> tuple[Holder, int]:
-    """The holder and the key's creation time, if the certificate is one that make_leaf could have made."""
+def _require_profile(leaf: x509.Certificate, root: Root, role: str) -> tuple[Holder, int]:
+    """The holder and the key's creation time, if all but the names is as make_leaf makes it."""
     if not isinstance(leaf.signature_hash_algorithm, hashes.SHA256):
         raise ProfileError("It is not signed with SHA-256.")
     public_key, holder, created = suitable_key(leaf.public_key()), holder_of(leaf.subject), created_in(leaf.extensions)
@@ -234,7 +232,7 @@ def _require_profile(leaf: x509.Certificate, root: Root) -> tuple[Holder, int]:
     # The names are judged apart, each by a rule of its own; where the list is published may be said or not.
     if found and leaf.extensions[-1].oid == ExtensionOID.CRL_DISTRIBUTION_POINTS and not leaf.extensions[-1].critical:
         found.pop()
-    if found != list(leaf_extensions(root, public_key, holder.role, _names(leaf), created)):
+    if found != list(leaf_extensions(root, public_key, role, _names(leaf), created)):
         raise ProfileError("It has other extensions.")
     return holder, created
 

@@ -1,6 +1,7 @@
 """A leaf certificate says of a key exactly what its OpenPGP certification says, and never longer."""
 
 import re
+from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from ca.errors import IssuingError
+from ca.x509.errors import ProfileError
 from ca.x509.key import AgentKey
 from ca.x509.profile import creation_time, leaf_names, utc
 from ca.x509.request import SigningRequest
@@ -16,6 +18,10 @@ from ca.x509.root import Root, key_identifier
 from keyring import keys
 from keyring.certification import Certification
 
+_PURPOSES: Mapping[str, ObjectIdentifier] = {
+    "customer": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "bank": ExtendedKeyUsageOID.SERVER_AUTH,
+}
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,100}/[A-Za-z0-9._~/-]{1,100}")
 
 
@@ -55,8 +61,13 @@ def make_leaf(
 
 
 def purpose_of(role: str) -> ObjectIdentifier:
-    """The one extended key usage of a role (RFC 5280, section 4.2.1.12): customers connect, the bank serves."""
-    return ExtendedKeyUsageOID.SERVER_AUTH if role == "bank" else ExtendedKeyUsageOID.CLIENT_AUTH
+    """The one extended key usage of a role (RFC 5280, section 4.2.1.12): customers connect, the bank serves.
+
+    Raises ProfileError for any other role.
+    """
+    if role not in _PURPOSES:
+        raise ProfileError(f"The role {role[:20]!a} is unknown; a certificate is for a {' or a '.join(_PURPOSES)}.")
+    return _PURPOSES[role]
 
 
 def leaf_extensions(

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID, ObjectIdentifier
@@ -29,6 +30,12 @@ CREATION_TIME: Final = ObjectIdentifier("1.3.6.1.4.1.3401.8.1.1")
 AUTHORITY: Final = "authority"
 KEY_BITS: Final = (keys.SMALLEST_RSA_BITS, max(keys.CA_BITS))
 PUBLIC_EXPONENT: Final = 65537
+
+UNREADABLE: Final = (
+    *(ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are not as they should be, also late: it parses a field when asked."""
 
 _TAG: Final = f"tag:{NOTATION_DOMAIN},2026:"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,6 +15,7 @@ from ca.x509.errors import ProfileError
 from ca.x509.key import AgentKey
 from ca.x509.profile import (
     CREATION_TIME,
+    UNREADABLE,
     Holder,
     created_in,
     creation_time,
@@ -74,7 +74,7 @@ def open_request(der: bytes, *, fingerprint: str, role: str, number: str, name: 
         own_names = key_names(fingerprint)
     except ProfileError as error:
         raise RequestError(f"The signing request cannot be taken: {error}") from None
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.ExtensionNotFound):
+    except UNREADABLE:
         raise RequestError("This is not a signing request of ours (PKCS #10, DER); make it anew.") from None
     if fingerprint_of(public_key, created) != fingerprint:
         raise RequestError(

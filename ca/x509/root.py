@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,6 +13,7 @@ from ca.errors import IssuingError
 from ca.x509.errors import CertificateRefused, ProfileError
 from ca.x509.key import AgentKey
 from ca.x509.profile import (
+    UNREADABLE,
     authority_name,
     authority_subject,
     created_in,
@@ -71,7 +72,7 @@ def open_root(der: bytes, ca_fingerprint: str) -> Root:
         certificate = load_certificate(der)
         public_key = suitable_key(certificate.public_key())
         created = created_in(certificate.extensions)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, ProfileError):
+    except ProfileError:
         raise CertificateRefused(
             "root-readable", "This is not an authority's certificate of ours; fetch it again from the authority's desk."
         ) from None
@@ -105,10 +106,16 @@ def open_root(der: bytes, ca_fingerprint: str) -> Root:
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """One certificate and nothing after it; ValueError otherwise, also where it is longer than 8 KiB."""
+    """One certificate, every field of which can be read, and nothing after it; ProfileError otherwise."""
     if len(der) > CERTIFICATE_LIMIT_BYTES:
-        raise ValueError("too long")
-    return x509.load_der_x509_certificate(der)
+        raise ProfileError(f"A certificate has at most {CERTIFICATE_LIMIT_BYTES} bytes.")
+    try:
+        read = x509.load_der_x509_certificate(der)
+        _ = read.issuer, read.subject, read.public_key(), read.extensions, read.signature_hash_algorithm
+        _ = read.not_valid_before_utc, read.not_valid_after_utc
+    except UNREADABLE:
+        raise ProfileError("This is not one X.509 certificate.") from None
+    return read
 
 
 def is_signed_by(certificate: x509.Certificate, issuer_key: rsa.RSAPublicKey) -> bool:
