@@ -83,7 +83,7 @@ class Identities:
         self._folder = folder
         self._authority = authority
         self._limit = limit
-        self._workers = WorkerSet(limit)
+        self._workers = WorkerSet(limit, lambda home: Worker(home, scratch=folder))
         self._known: OrderedDict[str, Identity] = OrderedDict()
         self._lock = threading.Lock()
         self._made = 0

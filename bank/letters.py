@@ -12,7 +12,7 @@ from bank.errors import RecordError
 from bank.home import BankHome
 from bank.storage import Ledger
 from ca.applicant import Desk
-from ca.errors import CaError
+from ca.errors import CaError, DeskError
 from ca.notices import make_notice
 from keyring import keys, messages, readout
 from protocol.letter import CALLER_CODE_BYTES, PASSWORD_BYTES, Letter, agreed_password
@@ -85,12 +85,22 @@ def keep_notice(bank: BankHome, number: str, notice: bytes) -> Path:
 
 
 def deliver_notices(bank: BankHome, desk: Desk) -> int:
-    """Hand in what waits; a notice leaves the folder once the desk has taken it. Returns how many were taken."""
+    """Hand in what waits; a notice leaves the folder once the desk has taken it. Returns how many were taken.
+
+    One that is refused does not hold up the others. Raises the first DeskError when all were tried.
+    """
     delivered = 0
+    refused: DeskError | None = None
     for path in sorted((bank.path / NOTICES).glob("*.pgp")):
-        desk.submit_notice(path.read_bytes())
+        try:
+            desk.submit_notice(path.read_bytes())
+        except DeskError as error:
+            refused = refused or error
+            continue
         path.unlink()
         delivered += 1
+    if refused:
+        raise refused
     return delivered
 
 

@@ -57,7 +57,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         signer = home.signer()
         stack.callback(signer.close)
         posting = stack.enter_context(home.open_posting(ledger, signer, clock))
-        sealed_worker = stack.enter_context(Worker(home.gnupg))
+        sealed_worker = stack.enter_context(Worker(home.gnupg, scratch=runtime))
         customers = home.customers(ledger)
         service = Service(
             bank=config.fingerprint,

@@ -49,7 +49,15 @@ class Opened:
 class Worker:
     """One gpg for one home; any thread may call :meth:`open`, one message is in flight at a time."""
 
-    def __init__(self, home: Home, *, timeout_seconds: float = 5.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        timeout_seconds: float = 5.0,
+        clock: Callable[[], float] = time.time,
+        scratch: Path | None = None,
+    ) -> None:
+        """``scratch`` is a private folder for messages that the caller clears; without it one is made in memory."""
         self._home = home
         self._timeout_seconds = timeout_seconds
         self._clock = clock
@@ -58,7 +66,7 @@ class Worker:
         self._seen: tuple[object, ...] = ()
         self._made = 0
         self._closed = False
-        self._folder = _private_folder()
+        self._folder = _private_folder(scratch)
         # Also when nobody closes the worker: the folder goes with it, and gpg ends when its standard input does.
         self._removal = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -285,9 +293,9 @@ def _timely(verdict: Accepted | Rejected, now: float) -> Accepted | Rejected:
     return verdict
 
 
-def _private_folder() -> Path:
+def _private_folder(scratch: Path | None) -> Path:
     """A folder of mode 0700, in memory where there is such a place: decrypted content should not reach a disk."""
-    root = _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK | os.X_OK) else None
+    root = scratch or (_TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK | os.X_OK) else None)
     return Path(tempfile.mkdtemp(prefix="countersign-", dir=root))
 
 

@@ -251,3 +251,10 @@ def test_a_set_keeps_the_workers_used_last(cast: Cast) -> None:
     assert len(workers) == 0
     with pytest.raises(EngineError):
         workers.get("1", cast.judges)
+
+
+def test_its_folder_may_be_put_where_its_owner_clears(cast: Cast, short_tmp: Path) -> None:
+    """A server that is killed outright clears what its workers left at its next start."""
+    with Worker(cast.judges, scratch=short_tmp) as worker:
+        assert folder_of(worker).parent == short_tmp
+        assert_opens(worker, cast)
