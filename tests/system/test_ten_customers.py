@@ -55,7 +55,8 @@ def big_town(town: Town, make_short_tmp: Callable[[], Path]) -> Town:
 
 @pytest.fixture
 def big_stand(big_town: Town, short_tmp: Path) -> Iterator[Stand]:
-    with standing(big_town, short_tmp) as stand:
+    # A customer may have more refusals than usual: what is counted here is whether each is in the log.
+    with standing(big_town, short_tmp, refusals_per_minute=1000) as stand:
         yield stand
 
 
