@@ -13,7 +13,7 @@ from cryptography.x509.oid import CRLEntryExtensionOID
 from ca.errors import IssuingError
 from ca.x509.errors import CertificateRefused, ProfileError
 from ca.x509.key import AgentKey
-from ca.x509.profile import UNREADABLE, unix, utc
+from ca.x509.profile import SIGNATURE_ALGORITHM, UNREADABLE, unix, utc
 from ca.x509.root import Root, key_identifier
 from protocol.orders import format_time
 
@@ -117,11 +117,13 @@ def open_crl(der: bytes, root: Root, *, highest_seen: int = 0) -> RevocationList
         if len(der) > CRL_LIMIT_BYTES:
             raise ValueError("too long")
         crl = x509.load_der_x509_crl(der)
-        digest, issuer, _ = crl.signature_hash_algorithm, crl.issuer, crl.extensions
+        algorithm, issuer, _ = crl.signature_algorithm_oid, crl.issuer, crl.extensions
     except UNREADABLE:
         raise CertificateRefused("crl-readable", "This is not a revocation list (DER); fetch it again.") from None
-    if not isinstance(digest, hashes.SHA256):
-        raise CertificateRefused("strong-digest", "The revocation list is not signed with SHA-256; ask the authority.")
+    if algorithm != SIGNATURE_ALGORITHM:
+        raise CertificateRefused(
+            "strong-digest", "The revocation list is not signed with RSA and SHA-256; ask the authority."
+        )
     if issuer != root.certificate.subject or not crl.is_signature_valid(root.public_key):
         raise CertificateRefused(
             "crl-by-the-authority", "The revocation list is not signed by the authority in the letter; fetch it again."

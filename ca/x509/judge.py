@@ -18,6 +18,7 @@ from ca.x509.crl import RevocationList, open_crl
 from ca.x509.errors import CertificateRefused, ProfileError
 from ca.x509.leaf import leaf_extensions, purpose_of
 from ca.x509.profile import (
+    SIGNATURE_ALGORITHM,
     Holder,
     created_in,
     fingerprint_of,
@@ -144,7 +145,7 @@ def _require_path(leaf: x509.Certificate, root: Root, role: str, at: int) -> Non
         verification.PolicyBuilder()
         .store(verification.Store([root.certificate]))
         .time(utc(at))
-        .max_chain_depth(0)  # nothing between root and leaf
+        .max_chain_depth(0)  # nothing between root and leaf, and below nothing is handed in
         .extension_policies(ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(), ee_policy=policy)
         .build_client_verifier()
     )
@@ -225,8 +226,8 @@ def _require_dates(not_before: int, not_after: int, at: int) -> None:
 
 def _require_profile(leaf: x509.Certificate, root: Root, role: str) -> tuple[Holder, int]:
     """The holder and the key's creation time, if all but the names is as make_leaf makes it."""
-    if not isinstance(leaf.signature_hash_algorithm, hashes.SHA256):
-        raise ProfileError("It is not signed with SHA-256.")
+    if leaf.signature_algorithm_oid != SIGNATURE_ALGORITHM:
+        raise ProfileError("It is not signed with RSA and SHA-256.")
     public_key, holder, created = suitable_key(leaf.public_key()), holder_of(leaf.subject), created_in(leaf.extensions)
     found = [(each.value, each.critical) for each in leaf.extensions]
     # The names are judged apart, each by a rule of its own; where the list is published may be said or not.

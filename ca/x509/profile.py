@@ -19,13 +19,15 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import NameOID, ObjectIdentifier, SignatureAlgorithmOID
 
 from ca.x509.errors import ProfileError
 from keyring import keys
 from keyring.certification import NOTATION_DOMAIN, ROLES
 from keyring.errors import KeyringError
 
+SIGNATURE_ALGORITHM: Final = SignatureAlgorithmOID.RSA_WITH_SHA256
+"""The one that gpg-agent makes here: RSA (PKCS #1 v1.5) and SHA-256."""
 CREATION_TIME: Final = ObjectIdentifier("1.3.6.1.4.1.3401.8.1.1")
 AUTHORITY: Final = "authority"
 KEY_BITS: Final = (keys.SMALLEST_RSA_BITS, max(keys.CA_BITS))
@@ -59,9 +61,11 @@ class Holder:
                 f"The role {self.role[:20]!a} is unknown; a certificate is for a {' or a '.join(ROLES)}."
             )
         try:
-            keys.user_id(self.name, self.number)
+            user_id = keys.user_id(self.name, self.number)
         except KeyringError as error:
             raise ProfileError(str(error)) from None
+        if user_id != f"{self.name} ({self.number})":
+            raise ProfileError("The name is not in Unicode's composed form (NFC); type it again.")
 
     @property
     def subject(self) -> x509.Name:

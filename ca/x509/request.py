@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, ObjectIdentifier
 
@@ -15,6 +15,7 @@ from ca.x509.errors import ProfileError
 from ca.x509.key import AgentKey
 from ca.x509.profile import (
     CREATION_TIME,
+    SIGNATURE_ALGORITHM,
     UNREADABLE,
     Holder,
     created_in,
@@ -94,9 +95,7 @@ def open_request(der: bytes, *, fingerprint: str, role: str, number: str, name: 
 
 def _require_signed(request: x509.CertificateSigningRequest) -> None:
     """By its own key, so that nobody has a certificate made for a key that is not theirs."""
-    if not isinstance(request.signature_hash_algorithm, hashes.SHA256) or not isinstance(
-        request.signature_algorithm_parameters, padding.PKCS1v15
-    ):
+    if request.signature_algorithm_oid != SIGNATURE_ALGORITHM:
         raise ProfileError("It is not signed with RSA (PKCS #1 v1.5) and SHA-256.")
     if not request.is_signature_valid:
         raise ProfileError("Its signature is not good.")

@@ -13,6 +13,7 @@ from ca.errors import IssuingError
 from ca.x509.errors import CertificateRefused, ProfileError
 from ca.x509.key import AgentKey
 from ca.x509.profile import (
+    SIGNATURE_ALGORITHM,
     UNREADABLE,
     authority_name,
     authority_subject,
@@ -119,8 +120,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
 
 
 def is_signed_by(certificate: x509.Certificate, issuer_key: rsa.RSAPublicKey) -> bool:
-    """Whether a certificate is signed by this key with SHA-256, whatever names it bears."""
-    if not isinstance(certificate.signature_hash_algorithm, hashes.SHA256):
+    """Whether a certificate is signed by this key as ours are, whatever names it bears."""
+    if certificate.signature_algorithm_oid != SIGNATURE_ALGORITHM:
         return False
     try:
         issuer_key.verify(certificate.signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), hashes.SHA256())

@@ -212,11 +212,16 @@ def forged(
     return builder.sign(signer.private, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def resigned(der: bytes, signer: Party, digest: hashes.SHA1 | hashes.SHA512) -> bytes:
-    """A certificate, request or list signed anew with another digest, which `cryptography` would not make."""
+def resigned(
+    der: bytes, signer: Party, digest: hashes.SHA1 | hashes.SHA512, truly: hashes.HashAlgorithm | None = None
+) -> bytes:
+    """A certificate, request or list signed anew with another digest, which `cryptography` would not make.
+
+    With ``truly`` that is only what it says, and this is the digest that it is signed with.
+    """
     rsa_with = bytes.fromhex("2a864886f70d0101")  # RFC 8017, appendix C; the last byte tells the digest
     changed = der.replace(rsa_with + b"\x0b", rsa_with + (b"\x05" if isinstance(digest, hashes.SHA1) else b"\x0d"))
-    signature = signer.private.sign(_signed_part(changed), padding.PKCS1v15(), digest)
+    signature = signer.private.sign(_signed_part(changed), padding.PKCS1v15(), truly or digest)
     return changed[: -len(signature)] + signature
 
 

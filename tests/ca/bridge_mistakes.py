@@ -14,6 +14,7 @@ from tests.ca.bridge_cast import CREATED, DAY, ENDS, NOW, REQUEST_DIGEST, SHA1, 
 
 BOB = Holder("customer", "1002", "Bob")
 ALICE_1002 = Holder("customer", "1002", "Alice")
+SUPERSEDED = x509.CRLReason(x509.ReasonFlags.superseded)
 CA_TRUE = (x509.BasicConstraints(ca=True, path_length=None), True)
 
 
@@ -91,20 +92,31 @@ def crl_of_another(w: World) -> Offer:
     return replace(w.offer(w.alice), crl=raw_crl(w, w.other))
 
 
-def raw_crl(w: World, signer: Party, *extra: x509.ExtensionType, entry: x509.ExtensionType | None = None) -> bytes:
+def raw_crl(
+    w: World,
+    signer: Party,
+    *extra: x509.ExtensionType,
+    entry: x509.ExtensionType | None = None,
+    entries: int = 1,
+    issuer: x509.Name | None = None,
+    identified: Party | None = None,
+) -> bytes:
+    """A list as somebody with another program might make it."""
+    identified_key = (identified or w.authority).key.public_key()
     builder = (
         x509.CertificateRevocationListBuilder()
-        .issuer_name(w.root.certificate.subject)
+        .issuer_name(issuer or w.root.certificate.subject)
         .last_update(utc(NOW))
         .next_update(utc(NOW + DAY))
         .add_extension(x509.CRLNumber(7), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(w.authority.key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(identified_key), critical=False)
     )
     for extension in extra:
         builder = builder.add_extension(extension, critical=True)
     if entry is not None:
         revoked = x509.RevokedCertificateBuilder().serial_number(5).revocation_date(utc(NOW))
-        builder = builder.add_revoked_certificate(revoked.add_extension(entry, critical=False).build())
+        for _ in range(entries):
+            builder = builder.add_revoked_certificate(revoked.add_extension(entry, critical=False).build())
     return builder.sign(signer.private, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
@@ -252,6 +264,18 @@ MISTAKES: tuple[tuple[str, str, Callable[[World], Offer]], ...] = (
     ),
     ("strong-digest", "list signed with SHA-1", lambda w: with_crl(w, resigned(w.crl(), w.authority, SHA1))),
     ("root-signed", "signed with SHA-1", lambda w: alice(w, root=resigned(w.root_der, w.authority, SHA1))),
+    (
+        "root-signed",
+        "said to be signed with SHA-1",
+        lambda w: alice(w, root=resigned(w.root_der, w.authority, SHA1, hashes.SHA256())),
+    ),
+    (
+        "crl-profile",
+        "a certificate twice",
+        lambda w: with_crl(w, raw_crl(w, w.authority, entry=SUPERSEDED, entries=2)),
+    ),
+    ("crl-by-the-authority", "other name", lambda w: with_crl(w, raw_crl(w, w.authority, issuer=key_subject("X")))),
+    ("crl-profile", "other key named", lambda w: with_crl(w, raw_crl(w, w.authority, identified=w.other))),
     ("same-key", "another key", lambda w: alice(w, fingerprint=w.bank.fingerprint)),
     (
         "one-meaning",

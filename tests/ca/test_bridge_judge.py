@@ -10,7 +10,7 @@ from cryptography import x509
 from ca.bridge import RULES, CertificateRefused, Revocation, judge_leaf, make_crl, open_crl
 from protocol.codes import Reason
 from tests.ca.bridge_cast import DAY, ENDS, NOW, REQUEST_DIGEST, Offer, World, world
-from tests.ca.bridge_mistakes import MISTAKES, serial
+from tests.ca.bridge_mistakes import MISTAKES, SUPERSEDED, raw_crl, serial
 
 
 @pytest.mark.parametrize("role", ["customer", "bank"])
@@ -72,6 +72,12 @@ def test_list_as_new_as_the_newest_is_taken(number: int, highest: int) -> None:
 
 def test_without_a_list_where_none_was_seen_revocation_is_not_judged() -> None:
     assert replace(world().offer(world().alice), crl=None).judge().crl_number is None
+
+
+def test_list_of_another_program_is_taken_if_it_says_the_same() -> None:
+    """The honest twin of the mistaken lists."""
+    w = world()
+    replace(w.offer(w.alice), crl=raw_crl(w, w.authority, entry=SUPERSEDED)).judge()
 
 
 def test_revocation_of_another_certificate_changes_nothing() -> None:

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from ca.bridge import (
     open_root,
 )
 from ca.errors import CaError, IssuingError, RequestError
-from ca.x509.profile import CREATION_TIME, created_in, creation_time, key_names
+from ca.x509.profile import CREATION_TIME, created_in, creation_time, key_names, suitable_key
 from keyring.certification import Certification
 from tests.ca.bridge_cast import CREATED, CRL_URL, DAY, ENDS, NOW, SHA1, Offer, Party, resigned, world
 
@@ -44,6 +45,7 @@ def made(
     names: x509.SubjectAlternativeName | None = None,
     created: int = CREATED,
     attribute: bool = False,
+    scheme: padding.PSS | None = None,
 ) -> bytes:
     """A request as somebody with another program might make it."""
     party = signer or world().alice
@@ -52,7 +54,7 @@ def made(
         builder = builder.add_extension(extension, critical=False)
     if attribute:
         builder = builder.add_attribute(x509.oid.AttributeOID.CHALLENGE_PASSWORD, b"a password")
-    return builder.sign(party.private, hashes.SHA256()).public_bytes(Encoding.DER)
+    return builder.sign(party.private, hashes.SHA256(), rsa_padding=scheme).public_bytes(Encoding.DER)
 
 
 def test_honest_request_opens() -> None:
@@ -74,6 +76,7 @@ def test_honest_request_opens() -> None:
         (lambda: opened(world().alice.request[:-1] + b"\0"), "signature is not good"),
         (lambda: opened(resigned(world().alice.request, world().bank, hashes.SHA512())), "SHA-256"),
         (lambda: opened(resigned(world().alice.request, world().alice, SHA1)), "SHA-256"),
+        (lambda: opened(made(scheme=padding.PSS(padding.MGF1(hashes.SHA256()), 32))), "PKCS #1"),
         (lambda: opened(world().alice.request, number="1002"), "the number “1001”, not “1002”"),
         (lambda: opened(world().alice.request, role="bank"), "the role “customer”, not “bank”"),
         (lambda: opened(world().alice.request, name="Bob"), "the name “Alice”, not “Bob”"),
@@ -95,11 +98,42 @@ def test_mistaken_request_is_refused(mistaken: Callable[[], Holder], sentence: s
 
 @pytest.mark.parametrize(
     ("role", "number", "name"),
-    [("teller", "1001", "Alice"), ("customer", "10 01", "Alice"), ("customer", "1001", "Al\nice"), ("bank", "", "B")],
+    [
+        ("teller", "1001", "Alice"),
+        ("customer", "10 01", "Alice"),
+        ("customer", "1001", "Al\nice"),
+        ("customer", "1001", "Ali\u0308ce"),
+        ("bank", "", "B"),
+    ],
 )
 def test_request_for_what_cannot_stand_in_a_certificate_is_not_made(role: str, number: str, name: str) -> None:
     with pytest.raises(ProfileError):
         make_request(world().alice.key, role=role, number=number, name=name)
+
+
+@pytest.mark.parametrize(("number", "name"), [("0001001", "Alice"), ("1001", "Alïce"), ("1001", "Алиса")])
+def test_leading_zeros_and_letters_of_any_script_survive(number: str, name: str) -> None:
+    request = make_request(world().alice.key, role="customer", number=number, name=name)
+    assert opened(request, number=number, name=name) == Holder("customer", number, name)
+
+
+@pytest.mark.parametrize(
+    ("public_key", "suitable"),
+    [
+        pytest.param(rsa.RSAPublicNumbers(65537, 2**3071 + 1).public_key(), True, id="RSA-3072"),
+        pytest.param(rsa.RSAPublicNumbers(65537, 2**4095 + 1).public_key(), True, id="RSA-4096"),
+        pytest.param(rsa.RSAPublicNumbers(65537, 2**2047 + 1).public_key(), False, id="RSA-2048"),
+        pytest.param(rsa.RSAPublicNumbers(65537, 2**8191 + 1).public_key(), False, id="RSA-8192"),
+        pytest.param(rsa.RSAPublicNumbers(3, 2**3071 + 1).public_key(), False, id="exponent 3"),
+        pytest.param(ec.generate_private_key(ec.SECP256R1()).public_key(), False, id="P-256"),
+    ],
+)
+def test_key_is_suitable(public_key: object, suitable: bool) -> None:
+    if suitable:
+        assert suitable_key(public_key) is public_key
+    else:
+        with pytest.raises(ProfileError):
+            suitable_key(public_key)
 
 
 def leaf_with(crl_url: str | None = CRL_URL, key: Party | None = None, **changes: object) -> bytes:
