@@ -55,7 +55,7 @@ class BankConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What bank.toml holds."""
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     fingerprint: Fingerprint
     listen: str = "127.0.0.1:7401"
     public_address: str | None = None

@@ -33,8 +33,8 @@ class AccountNotice(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """What the bank tells the authority of a new account: the name, and the hash of the code in the letter."""
 
     bank: Fingerprint
-    code_hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    code_salt: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    code_hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    code_salt: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     created: Time
     customer: AccountNumber
     name: Annotated[str, Meta(min_length=1, max_length=64)]

@@ -20,7 +20,7 @@ from protocol.orders import Fingerprint, Time, format_time, parse_time
 from protocol.secret import Secret
 
 Role = Literal["bank", "customer"]
-AccountNumber = Annotated[str, Meta(pattern="^[0-9]{1,16}$")]
+AccountNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,16}\Z")]
 IDENTIFIER_DIGITS = 16
 
 

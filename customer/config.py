@@ -22,8 +22,8 @@ class Person(Struct, frozen=True, forbid_unknown_fields=True):
 
     number: str
     name: str
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
-    key: Annotated[str, Meta(pattern="^([0-9A-F]{40})?$")] = ""
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    key: Annotated[str, Meta(pattern=r"^([0-9A-F]{40})?\Z")] = ""
     stage: Stage = Stage.CERTIFIED
 
 

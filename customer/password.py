@@ -15,6 +15,7 @@ from keyring.worker import Opened
 from protocol import canonical, messages
 from protocol.errors import RemoteProtocolError
 from protocol.frames import Frame, FrameType
+from protocol.limits import FRAME_BYTES_IN_SESSION
 from protocol.messages import Answer, PasswordAnswer, PasswordFrame, PasswordRequest, Request
 from protocol.orders import format_time
 from protocol.secret import Secret
@@ -64,7 +65,9 @@ class PasswordConversation:
         random: Callable[[int], bytes],
     ) -> "PasswordConversation":
         """Connect; nothing is sent yet, and whether the password fits shows with the first answer."""
-        return cls(line.connect(), acquaintance, line, clock, random)
+        connection = line.connect()
+        connection.raise_frame_limit(FRAME_BYTES_IN_SESSION)  # a page of a statement is longer than a request may be
+        return cls(connection, acquaintance, line, clock, random)
 
     def ask(self, *requests: Request) -> tuple[Answer, ...]:
         """Ask one after another. A frame REFUSED comes in clear and proves nothing: RefusedByBank, unproven."""
