@@ -4,6 +4,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import click
+import psutil
 from click.testing import CliRunner
 
+MEMORY = Path("/dev/shm")
 PROGRAMS = Path(sys.executable).parent
 COMMAND_SECONDS = 60.0
 START_SECONDS = 30.0
@@ -141,6 +144,14 @@ class Serving:
             said += piece
         return said.decode()
 
+    def _folders(self) -> set[Path]:
+        """The folders in memory that its gpg workers are in, which a killed server leaves behind."""
+        try:
+            found = {Path(child.cwd()) for child in psutil.Process(self.process.pid).children()}
+        except psutil.Error:  # it has ended
+            return set()
+        return {folder for folder in found if folder.parent == MEMORY and folder.name.startswith("countersign-")}
+
     def terminate(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -154,7 +165,10 @@ class Serving:
 
     def kill(self) -> None:
         """SIGKILL, without a chance to say or save anything; harmless when it has ended."""
+        left = self._folders()
         self.process.kill()
         self.process.wait()
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -13,6 +13,7 @@ import msgspec
 from bank import accounts
 from bank import config as bank_configuration
 from bank.home import BankHome
+from bank.serving import runtime_folder
 from customer import config
 from customer.home import CustomerHome, Secrets, World
 from protocol import letter
@@ -212,8 +213,9 @@ class Stand:
 
     def stop(self) -> int:
         """SIGTERM, if it serves; the exit code."""
-        server, self.server = self.server, None
-        return server.terminate() if server else 0
+        code = self.server.terminate() if self.server else 0
+        self.server = None
+        return code
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -295,7 +297,11 @@ def standing(town: Town, folder: Path, *, minimum: Stage = Stage.PASSWORD, **lim
     try:
         yield stand
     finally:
-        stand.kill()
+        try:
+            stand.stop()
+        finally:
+            stand.kill()
+            shutil.rmtree(runtime_folder(stand.home), ignore_errors=True)  # if it was killed
 
 
 def submit(message: bytes) -> SubmitOrder:
