@@ -11,7 +11,7 @@ import pytest
 from keyring.errors import EngineError
 from keyring.home import Home
 from keyring.process import run
-from keyring.verdict import Accepted, Rejected, Sealed, SignedByBank
+from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank
 from keyring.worker import MESSAGE_LIMIT_BYTES, Opened, Worker, WorkerSet, open_once
 from tests.keyring.cast import ORDER, Cast, assert_opens, rule_of, seal_to, verdict_rules
 from tests.keyring.parties import ALWAYS, DAY, certified, new_party, small_home, succeeded
@@ -258,3 +258,28 @@ def test_its_folder_may_be_put_where_its_owner_clears(cast: Cast, short_tmp: Pat
     with Worker(cast.judges, scratch=short_tmp) as worker:
         assert folder_of(worker).parent == short_tmp
         assert_opens(worker, cast)
+
+
+def test_a_sealed_message_is_asked_about_again_where_the_agent_was_ended(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends the agent of a home, ends it between any two steps of gpg."""
+    asked = []
+
+    def ask(worker: Worker, message: bytes, expected: Expectation) -> Opened | Rejected:
+        asked.append(message)
+        if len(asked) == 1:
+            cast.alice.home.stop()
+            return Rejected("opened-by-key", "The message was not opened with exactly one of our keys.")
+        return honest(worker, message, expected)
+
+    honest = Worker._ask
+    monkeypatch.setattr(Worker, "_ask", ask)
+    with Worker(cast.alice.home) as worker:
+        found = worker.open(seal_to(cast.alice, cast), Sealed())
+        assert isinstance(found, Opened)
+        assert found.content == ORDER
+        assert len(asked) == 2
+        stranger = worker.open(seal_to(cast.bob, cast), Sealed())
+    assert rule_of(stranger) == "opened-by-key"
+    assert len(asked) == 4
