@@ -66,6 +66,8 @@ def init(folder: Path, wanted: Config, passphrase: Secret | None, *, ask: bool) 
     if found.customer.key:
         keys.secret_key(home, found.customer.key)
         return found
+    if _own_key(home, user_id) is None:
+        home.stop()  # an interrupted init may have left a gpg at work; without its agent it makes no second key
     key = _own_key(home, user_id) or keys.new_customer_key(home, user_id, passphrase, ask=ask)
     made = Config(
         customer=config.Person(

@@ -101,8 +101,15 @@ def gnupg_home(path: Path, *, own_keys: bool) -> Home:
 
 
 def make_folder(folder: Path) -> None:
-    """The folder of a customer, closed to others. Raises CustomerError."""
+    """The folder of a customer, closed to others. Raises CustomerError; a folder with other things is left as it is."""
+    ours = {KEYS_FOLDER, f"{KEYS_FOLDER}.new", f".{configuration.FILE_NAME}.new"}  # of an init that was interrupted
     try:
+        if folder.is_dir() and not (folder / configuration.FILE_NAME).exists():
+            others = sorted({each.name for each in folder.iterdir()} - ours)
+            if others:
+                raise CustomerError(
+                    f"The folder {folder} holds other things already ({others[0]!a}); name a new one with --home."
+                )
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     except OSError as error:

@@ -1,6 +1,7 @@
 """Each step towards the first transfer can be repeated or interrupted; what is not pinned or proven is not believed."""
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,36 @@ def test_init_does_not_touch_another_customers_home(
         ceremony.init(folder, msgspec.structs.replace(wanted, **{section: changed}), None, ask=False)
     assert (folder / config.FILE_NAME).read_bytes() == before
     assert not (folder / "gnupg").exists()
+
+
+def test_init_leaves_a_folder_with_other_things_as_it_is(bank_template: Template, short_tmp: Path) -> None:
+    folder = short_tmp / "project"
+    folder.mkdir(mode=0o755)
+    (folder / "work.txt").write_text("work")
+    folder.chmod(0o755)
+    with pytest.raises(CustomerError, match=r"work\.txt.*--home"):
+        ceremony.init(folder, ceremony.from_letter(bank_template.letters["alice"]), None, ask=False)
+    assert [each.name for each in folder.iterdir()] == ["work.txt"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_gpg_that_an_interrupted_init_left_at_work_makes_no_second_key(
+    bank_template: Template, short_tmp: Path
+) -> None:
+    wanted, folder = ceremony.from_letter(bank_template.letters["alice"]), short_tmp / "alice"
+    home = Home.create(folder / "gnupg", own_keys=True)
+    parameters = "%no-protection\nKey-Type: RSA\nKey-Length: 4096\nName-Real: Alice (1001)\n%commit\n"
+    command = ["gpg", "--homedir", str(home.path), "--batch", "--gen-key"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as left:
+        assert left.stdin
+        left.stdin.write(parameters.encode())
+        left.stdin.close()
+        while left.poll() is None and not (home.path / "S.gpg-agent").exists():
+            time.sleep(0.01)
+        made = ceremony.init(folder, wanted, None, ask=False)
+        left.wait(30)
+    assert [each.fingerprint for each in keys.secret_keys(home)] == [made.customer.key]
+    assert ceremony.init(folder, wanted, None, ask=False) == made
 
 
 def test_registering_twice_changes_nothing(stand: Stand) -> None:
