@@ -149,10 +149,16 @@ class Store:
     def put(self, order: StoredOrder) -> None:
         """Write down a new order before anything of it is sent. Raises StoreError if its identifier is taken."""
         with self._writing() as database:
-            database.execute(
-                "INSERT INTO outbox (identifier, stage, state, content, message) VALUES (?, ?, ?, ?, ?)",
-                (order.identifier, order.stage.value, order.state.value, order.content, order.message),
-            )
+            try:
+                database.execute(
+                    "INSERT INTO outbox (identifier, stage, state, content, message) VALUES (?, ?, ?, ?, ?)",
+                    (order.identifier, order.stage.value, order.state.value, order.content, order.message),
+                )
+            except sqlite3.IntegrityError:
+                raise StoreError(
+                    f"Another `customer send` has just used the identifier {order.identifier}; nothing was sent here. "
+                    "Look with `customer outbox`, or repeat this command to learn what became of that transfer."
+                ) from None
 
     def find(self, identifier: str) -> StoredOrder | None:
         """The order with this identifier."""

@@ -112,7 +112,7 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.CA_UNKNOWN: Explanation(
         "The key is not certified by this bank's certificate authority.",
-        "Request a certificate from the authority named in the bank's letter with `customer request`.",
+        "If it is yours that is missing, get one from the authority in the bank's letter with `customer request`.",
     ),
     Reason.SIGNATURE: Explanation(
         "The signature does not fit the data or the key.",

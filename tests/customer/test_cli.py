@@ -223,6 +223,7 @@ def test_a_bank_that_is_not_there_is_exit_code_2(stand: Stand, alice: Path) -> N
     for outcome in (send(alice), called("balance", "--home", alice)):
         assert outcome.exit_code == 2
         assert "Nobody answers" in outcome.output
+        assert outcome.output.count("Nothing was sent") <= 1
     assert "unsent" in called("outbox", "--home", alice).output
 
 

@@ -37,6 +37,13 @@ def reopened(store: Store) -> Store:
     return Store.open(store.path.parent)
 
 
+def test_an_identifier_that_another_send_has_just_used_is_named(store: Store) -> None:
+    store.put(order("rent-1"))
+    with pytest.raises(StoreError, match=r"identifier rent-1.*customer outbox"):
+        store.put(order("rent-1"))
+    assert len(store.orders()) == 1
+
+
 def test_an_order_is_kept_with_its_bytes(store: Store) -> None:
     store.put(order())
     with reopened(store) as again:
