@@ -245,25 +245,27 @@ def verify(demo: Demo, authority: str) -> None:
     script = "\n".join(steps)
     demo.say("The commands of VERIFY.md; the authority's fingerprint comes from outside the folder.")
     print(script, flush=True)
-    environment = {**os.environ, "AUTHORITY": authority}
-    done = subprocess.run(
-        ["sh", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    print(done.stdout, flush=True)
-    demo.check(done.returncode == 0 and done.stdout.count("ok:") >= 5, "Stock gpg accepts the evidence.")
-    with tempfile.TemporaryDirectory() as copy:
-        shutil.copytree(folder, copy, dirs_exist_ok=True)
-        order = Path(copy) / "order.pgp"
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def pasted(where: Path) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                ["sh", "-e", "-c", script],
+                cwd=where,
+                env={**os.environ, "AUTHORITY": authority, "TMPDIR": scratch},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+
+        done = pasted(folder)
+        print(done.stdout, flush=True)
+        demo.check(done.returncode == 0 and done.stdout.count("ok:") >= 5, "Stock gpg accepts the evidence.")
+        altered = Path(scratch) / "altered"
+        shutil.copytree(folder, altered)
+        order = altered / "order.pgp"
         order.write_bytes(order.read_bytes().replace(b'"amount":"25.00"', b'"amount":"99.00"'))
-        done = subprocess.run(
-            ["sh", "-e", "-c", script],
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = pasted(altered)
     demo.check(done.returncode != 0, "With the amount changed to 99.00, the same commands refuse it.")
 
 
@@ -285,14 +287,22 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def interrupted(*_: object) -> None:
+    """Whoever ends the demonstration gets the same cleaning up as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Tell the story in a throw-away folder, or in the one named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, help="a new folder that is left with homes, logs and the evidence")
     keep = parser.parse_args().keep
-    if keep and keep.exists() and any(keep.iterdir()):
+    if keep and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         print(f"{keep} is there already and not empty; name a new folder.", file=sys.stderr)
         return 2
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+            signal.signal(number, interrupted)
     started = time.monotonic()
     folder = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="countersign-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -305,6 +315,9 @@ def main() -> int:
             tell(demo)
         finally:
             demo.stop()
+    except KeyboardInterrupt:
+        print("\nThe demonstration was interrupted; what it had started is stopped.", file=sys.stderr)
+        return 130
     except (DemoFailed, subprocess.TimeoutExpired) as failure:
         print(f"\nThe demonstration failed: {failure}", file=sys.stderr)
         return 1
