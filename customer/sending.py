@@ -229,7 +229,8 @@ class _Delivery:
             self._store.mark(self._order.identifier, State.UNSENT)
         if isinstance(error, RefusedByBank):
             return error
-        return NotSent(f"{_said(error)} Nothing was sent.")
+        said = _said(error)
+        return NotSent(said if "othing was sent" in said else f"{said} Nothing was sent.")
 
     def _look_up(self, talk: "Conversation") -> Answer:
         since = self._since.head.size if self._since else None

@@ -147,7 +147,7 @@ def connect(address: Address, *, timeout_seconds: float, observe: Observer | Non
         raise ConnectionLost(f"{address.host[:80]!a} is not the name of a machine; nothing was sent.") from None
     except OSError as error:
         raise ConnectionLost(
-            f"Nobody answers at {address}: {error.strerror or error}; is the server running there?"
+            f"Nobody answers at {address}: {error.strerror or error}. Nothing was sent; is the server running there?"
         ) from None
     return Connection(sock, peer=str(address), observe=observe)
 
