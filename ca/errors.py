@@ -1,5 +1,7 @@
 """One root for everything that the certificate authority, its desk and those who apply there can get wrong."""
 
+from protocol.codes import Reason
+
 
 class CaError(Exception):
     """The certificate authority cannot do what was asked; the text says why, and what to do next."""
@@ -34,4 +36,12 @@ class DeskError(CaError):
 
 
 class UnprovenKey(CaError):
-    """The authority does not vouch for what was handed out as it must; nothing of it was used."""
+    """The authority does not vouch for what was handed out as it must; nothing of it was used.
+
+    ``rule`` is the kebab-case name of the rule that is broken, in the OpenPGP or the X.509 form; ``reason`` its code.
+    """
+
+    def __init__(self, sentence: str, rule: str = "proven", reason: Reason = Reason.CERTIFICATE_INVALID) -> None:
+        super().__init__(sentence)
+        self.rule = rule
+        self.reason = reason

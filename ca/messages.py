@@ -88,6 +88,18 @@ class Revocations(_Wire, frozen=True, tag="revocations"):
     crl: bytes
 
 
+class MailedCertificates(_Wire, frozen=True, tag="mailed-certificates"):
+    """What `ca issue --out` writes for those who mail it: all that the desk would hand out, in one file.
+
+    ``bank`` is null where no bank is certified yet, or where ``certified`` is the bank's own certificate.
+    """
+
+    authority: AuthorityKey
+    bank: Certified | None
+    certified: Certified
+    crl: bytes
+
+
 class DeskRefusal(_Wire, frozen=True, tag="desk-refusal"):
     """Nothing was taken or handed out; ``again`` tells whether the same message may succeed later."""
 
