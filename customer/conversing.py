@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from customer import bank_view
+from customer import bank_view, revocations
 from customer.bank_view import BankView
 from customer.errors import CustomerError, NotReady, RefusedByBank
 from customer.home import CustomerHome
@@ -16,7 +16,7 @@ from protocol.stages import Stage
 from protocol.transport import Address
 
 if TYPE_CHECKING:
-    from customer.session import Conversation, Line
+    from customer.session import Conversation, Line, Offered
 
 BUSY_WAITS_SECONDS: Final = (0.2, 0.8)
 """How long to wait before the second and the third try where the bank is busy."""
@@ -108,9 +108,11 @@ def _open(home: CustomerHome, stage: Stage) -> "Conversation":
         return _open_password(home)
     from customer.session import Session, Speaker
 
-    offered = certified_key(home) if stage.is_certified else None
-    speaker = Speaker(home.number, home.keys, home.key, home.secrets.passphrase, offered)
+    own = offered(home) if stage.is_certified else None
+    speaker = Speaker(home.number, home.keys, home.key, home.secrets.passphrase, own)
     view = view_for(home, stage)
+    if stage.is_certified:
+        revocations.require_unrevoked(home, view.serial)
     session = Session.open(speaker, view, stage, _line(home), clock=home.world.clock, random=home.world.random)
     home.store.raise_floor(stage)
     return session
@@ -129,14 +131,19 @@ def _line(home: CustomerHome) -> "Line":
     return Line(Address.parse(home.config.bank.address), home.config.limits, home.world.watch)
 
 
-def certified_key(home: CustomerHome) -> bytes:
-    """The own key as the authority certified it. Raises NotReady while there is none, or when its time is over."""
-    key = home.store.fact(Fact.CERTIFIED_KEY)
+def offered(home: CustomerHome) -> "Offered":
+    """Both forms of the own certificate. Raises NotReady while there are none, or when their time is over."""
+    from customer.session import Offered
+
+    key, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
     until = home.store.fact(Fact.CERTIFIED_UNTIL)
-    if key is None or until is None:
+    if key is None or certificate is None or until is None:
         raise NotReady(
             "The authority's certificate is not here yet, and the stage certified needs it; see `customer status`."
         )
     if home.world.clock() >= int(until):
-        raise NotReady("The certificate of this customer has ended; request a new one with `customer request`.")
-    return key
+        raise NotReady(
+            "The certificate of this customer has ended. If the authority has renewed it, take it with `customer "
+            "renew`; else request a new one with `customer request`."
+        )
+    return Offered(certificate, key)

@@ -149,7 +149,7 @@ def _made(home: CustomerHome, wish: Wish, stage: Stage) -> StoredOrder:
     order = TransferOrder(
         amount=wish.amount,
         bank=home.config.bank.fingerprint,
-        certificate=canonical.digest(conversing.certified_key(home)) if stage.is_certified else None,
+        certificate=canonical.digest(conversing.offered(home).certificate) if stage.is_certified else None,
         created=format_time(home.world.clock()),
         creditor=wish.creditor,
         currency=wish.currency,

@@ -18,7 +18,7 @@ from protocol.receipts import Receipt, TreeHead
 from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_SECONDS: Final = 10.0
 
 _SCHEMA: Final = """
@@ -47,6 +47,13 @@ CREATE TABLE doubts (
     sentence TEXT NOT NULL,
     answer BLOB NOT NULL
 );
+CREATE TABLE revocations (
+    number INTEGER PRIMARY KEY,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    serials TEXT NOT NULL,
+    crl BLOB NOT NULL
+);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 
@@ -73,10 +80,15 @@ class Fact(StrEnum):
     LOG = "log"
     REGISTERED = "registered"
     REQUEST = "request"
+    REQUEST_DIGEST = "request-digest"
     REQUESTED = "requested"
     CERTIFIED_KEY = "certified-key"
+    CERTIFICATE = "certificate"
+    CERTIFICATE_SERIAL = "certificate-serial"
     CERTIFIED_UNTIL = "certified-until"
     AUTHORITY_KEY = "authority-key"
+    AUTHORITY_ROOT = "authority-root"
+    ASK_REVOCATIONS_AT = "ask-revocations-at"
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,17 @@ class KeptHead:
 
     head: TreeHead
     message: bytes
+
+
+@dataclass(frozen=True)
+class KeptRevocations:
+    """A revocation list that was verified; times are Unix seconds, ``revoked`` the serial numbers in it."""
+
+    number: int
+    this_update: int
+    next_update: int
+    revoked: frozenset[int]
+    crl: bytes
 
 
 class Store:
@@ -229,6 +252,27 @@ class Store:
             self._keep(database, kept)
             if follow:
                 self._set(database, Fact.LOG, kept.head.log.encode())
+
+    # The revocation list
+
+    def keep_revocations(self, kept: KeptRevocations) -> None:
+        """Keep a verified list, unless one with a higher number is kept already: an older one never comes back."""
+        serials = " ".join(f"{serial:x}" for serial in sorted(kept.revoked))
+        row = (kept.number, kept.this_update, kept.next_update, serials, kept.crl)
+        with self._writing() as database:
+            (highest,) = database.execute("SELECT coalesce(max(number), 0) FROM revocations").fetchone()
+            if kept.number >= highest:
+                database.execute("DELETE FROM revocations")
+                database.execute("INSERT INTO revocations VALUES (?, ?, ?, ?, ?)", row)
+
+    def revocations(self) -> KeptRevocations | None:
+        """The newest list that was ever seen."""
+        row = self._one("SELECT number, this_update, next_update, serials, crl FROM revocations")
+        if row is None:
+            return None
+        number, this_update, next_update, serials, crl = row
+        revoked = frozenset(int(serial, 16) for serial in serials.split())
+        return KeptRevocations(number, this_update, next_update, revoked, crl)
 
     # Single values
 

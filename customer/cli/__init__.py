@@ -24,6 +24,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "register": "beginning",
     "request": "beginning",
     "fetch": "beginning",
+    "renew": "beginning",
     "fingerprint": "beginning",
     "status": "beginning",
     "send": "transfers",
