@@ -31,6 +31,10 @@ class IssuingError(CaError):
     """No certificate was issued."""
 
 
+class RevocationError(CaError):
+    """Nothing was revoked, and no list was made."""
+
+
 class DeskError(CaError):
     """The desk did not answer, or refused; nothing that it said was used."""
 
