@@ -138,7 +138,7 @@ def described(authority: Authority, certificate: Certificate, now: int) -> dict[
         "request": certificate.digest,
         "confirmed_by": confirmation.operator if confirmation else "",
         "confirmed_at": format_time(confirmation.at) if confirmation else "",
-        "reached_by": " ".join((confirmation.reached_by, confirmation.dialled)).strip() if confirmation else "",
+        "reached_by": f"{confirmation.reached_by} {confirmation.dialled}".strip() if confirmation else "",
         "reopened": "; ".join(
             f"{format_time(each.at)} by {each.operator}: {each.reason}"
             for each in authority.decisions.reopenings(certificate.digest)

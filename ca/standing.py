@@ -8,6 +8,7 @@ from ca.authority import Authority
 from ca.errors import StoreError
 from ca.inventory import DAY_SECONDS
 from ca.messages import State
+from ca.requests import IDENTIFIER_DIGITS
 from protocol.orders import format_time
 
 LIST_WARNING_DAYS: Final = 7
@@ -56,15 +57,13 @@ def standing(authority: Authority, now: int) -> Standing:
             f"The desk does not hand out the newest revocation list, {newest.number}; put one out: `ca crl`."
         )
     for state, command in ((State.CONFIRMED, "ca issue"), (State.WAITING, "ca confirm")):
-        steps += [
-            f"{command} {filed.digest[: inventory.IDENTIFIER_DIGITS]}" for filed, found in waiting if found is state
-        ]
+        steps += [f"{command} {filed.digest[:IDENTIFIER_DIGITS]}" for filed, found in waiting if found is state]
     for each in certificates:
         if each.state == "expires soon":
             steps.append(f"ca renew {each.number}")
             warnings.append(
                 f"The certificate of the {each.role} {each.number} ends on {each.expires}; renew it with `ca renew"
-                f" {each.number}`, or have its owner tell you that it may end."
+                f" {each.number}`."
             )
     counting = [each for each in certificates if each.state in ("valid", "expires soon")]
     return Standing(

@@ -1,5 +1,6 @@
 """Keys that are costly to make are made once for all tests of the authority; each test has its own copy of a folder."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, opened
 
 
 def make_authority(path: Path) -> None:
-    Authority.create(path, name="Authority", address="127.0.0.1:0", passphrase=PASSPHRASE).close()
+    Authority.create(path, name="Authority", address="127.0.0.1:0", passphrase=PASSPHRASE, clock=time.time).close()
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import pytest
 from ca import inventory, issuing
 from ca.authority import DECISIONS_FILE, Authority
 from ca.ceremony import CalledBack, CallerCode, Mistake
+from ca.decisions import Confirmation
 from ca.errors import CeremonyError, IssuingError, NoticeError, RequestError
 from ca.messages import State
 from ca.requests import claimed_request
-from ca.store import Confirmation
 from keyring import certification, readout
 from keyring.errors import PassphraseError, ReadoutError
 from protocol.secret import Secret
@@ -43,7 +43,7 @@ def test_whole_ceremony_by_the_code_in_the_letter(authority: Authority, cast: Ca
     assert isinstance(confirm(authority, identifier, alice.words.upper(), CALL), Confirmation)
     made = issue(authority, identifier)
     assert (made.number, made.role, made.name, made.fingerprint) == ("1001", "customer", "Alice", alice.fingerprint)
-    assert authority.desk.certificate(alice.fingerprint) == (made.key, made.expires)
+    assert authority.desk.certificate(alice.fingerprint) == (made.certified, made.expires)
     assert not inventory.open_requests(authority, int(time.time()))
 
 
@@ -56,7 +56,7 @@ def test_certificate_says_who_confirmed_what_and_how(authority: Authority, cast:
     fingerprint = authority.configuration.fingerprint
     _, said, _ = certification.judged_home(
         short_tmp / "judged",
-        ca_key=authority.desk.authority(),
+        ca_key=authority.desk.authority().key,
         ca_fingerprint=fingerprint,
         offered=made.key,
         expected_fingerprint=cast.alice.fingerprint,

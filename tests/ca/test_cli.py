@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,11 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from ca.applicant import Desk, verify_bank, verify_own
+from ca.applicant import Desk, read_mailed, verify_bank, verify_own
 from ca.authority import DECISIONS_FILE, KEYS_FOLDER
 from ca.cli import cli
-from ca.messages import State
-from keyring import packets, readout
+from ca.messages import Certified, RequestState, State
+from keyring import readout
 from protocol.transport import Address
 from tests.ca.cast import CODE, PASSPHRASE, Cast
 
@@ -98,9 +99,11 @@ def test_whole_ceremony_by_the_commands(cast: Cast, home: Path, short_tmp: Path,
         ca(home, "issue", theirs, *secret)
         verify_bank(
             desk.bank_key(),
-            ca_key=desk.authority_key(),
+            authority=desk.authority_key(),
+            crl=desk.revocations(),
             ca_fingerprint=pinned,
             bank_fingerprint=bank.fingerprint,
+            at=int(time.time()),
         )
         desk.submit_notice(bank.notice(alice))
         hers = desk.submit_request(alice.request()).identifier
@@ -111,17 +114,20 @@ def test_whole_ceremony_by_the_commands(cast: Cast, home: Path, short_tmp: Path,
         assert f"ca issue {hers}" in said
         assert "the customer 1001, Alice" in said
         assert "customer fetch" in ca(home, "issue", hers, "--days", "30", *secret)
-        key = desk.fetch(alice.fingerprint)
-        assert isinstance(key, bytes)
-        certified = verify_own(
-            key,
-            ca_key=desk.authority_key(),
+        offered = desk.fetch(alice.fingerprint)
+        assert isinstance(offered, Certified)
+        proven = verify_own(
+            offered,
+            authority=desk.authority_key(),
+            crl=desk.revocations(),
             ca_fingerprint=pinned,
             fingerprint=alice.fingerprint,
             number="1001",
             role="customer",
+            at=int(time.time()),
         )
-        assert certified.reached_by == "code from the letter"
+        assert proven.certification.reached_by == "code from the letter"
+        assert proven.certificate.crl_number == 1
     listed = json.loads(ca(home, "list", "--json"))
     assert [(row["number"], row["days_left"] in (29, 30), row["state"]) for row in listed] == [
         ("1001", True, "valid"),
@@ -148,9 +154,9 @@ def test_mistakes_on_the_telephone(cast: Cast, home: Path, short_tmp: Path) -> N
             assert not (set(cast.alice.words.split()) - {"customer", "applicant"}) & set(said.split())
         assert "new request is needed" in ca(home, "confirm", identifier, *back, exit_code=1)
         assert "not confirmed" in ca(home, "issue", identifier, exit_code=1)
-        assert [row["state"] for row in requests(home)] == ["locked, a new request is needed"]
+        assert [row["state"] for row in requests(home)] == ["locked: reopen it, or a new request is needed"]
         fetched = desk.fetch(cast.alice.fingerprint)
-        assert not isinstance(fetched, bytes)
+        assert isinstance(fetched, RequestState)
         assert fetched.state is State.LOCKED
         assert cast.alice.fingerprint not in json.dumps(requests(home))
 
@@ -166,11 +172,13 @@ def test_request_and_certificate_may_go_by_mail(cast: Cast, home: Path, short_tm
     assert not mailed.exists()
     ca(home, "confirm", identifier, "--words", cast.alice.words, "--called-back", "1")
     ca(home, "issue", identifier, "--out", str(mailed), *secret)
-    starts = [packet.offset for packet in packets.split(mailed.read_bytes()) if packet.tag == 6]
-    own, authority = mailed.read_bytes()[: starts[1]], mailed.read_bytes()[starts[1] :]
+    found = read_mailed(mailed)
+    assert found.bank is None
     verify_own(
-        own,
-        ca_key=authority,
+        found.certified,
+        authority=found.authority,
+        crl=found.crl,
+        at=int(time.time()),
         ca_fingerprint=json.loads(ca(home, "fingerprint", "--json"))["fingerprint"],
         fingerprint=cast.alice.fingerprint,
         number="1001",
