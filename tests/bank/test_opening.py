@@ -202,7 +202,7 @@ def test_a_share_of_small_order_opens_nothing(counter: Counter) -> None:
 
 def test_what_is_not_sealed_to_the_bank_opens_nothing(counter: Counter, short_tmp: Path) -> None:
     town = counter.town
-    content = canonical.encode(SealedOpening(customer="1001", key=None, signed=b""))
+    content = canonical.encode(SealedOpening(certificate=None, customer="1001", key=None, signed=b""))
     other = registered_home(short_tmp / "other", key=town.bob.key, expected_fingerprint=town.bob.fingerprint)
     to_bob = openpgp.seal(other, town.bob.fingerprint, content)
     signed = openpgp.sign(town.alice.home, town.alice.fingerprint, content)
@@ -239,7 +239,7 @@ def test_a_malformed_opening_is_answered_in_one_clean_sentence(counter: Counter,
 
 
 def test_an_opening_with_many_recipients_never_reaches_gpg(counter: Counter) -> None:
-    inner = canonical.encode(SealedOpening(customer="1001", key=None, signed=b""))
+    inner = canonical.encode(SealedOpening(certificate=None, customer="1001", key=None, signed=b""))
     sealed = counter.seal(inner)
     recipient = sealed[: 2 + sealed[1]]
     assert recipient[0] in (0x84, 0xC1)  # one public-key encrypted session key

@@ -35,7 +35,7 @@ def audited(town: Town, make_short_tmp: Any) -> Iterator[tuple[Counter, list[Ord
     def keep(row: OrderRow) -> None:
         rows.append(row)
 
-    with counter.home.open_ledger() as ledger, Witnesses(counter.home) as witnesses:
+    with counter.home.open_ledger() as ledger, Witnesses(counter.home, ledger) as witnesses:
         assert ledger_audit.audit(ledger, verify_order=keep, verify_head=witnesses.head) == ()
     yield counter, rows
     counter.home.gnupg.stop()
@@ -43,7 +43,7 @@ def audited(town: Town, make_short_tmp: Any) -> Iterator[tuple[Counter, list[Ord
 
 @pytest.fixture
 def witnesses(audited: tuple[Counter, list[OrderRow]]) -> Iterator[Witnesses]:
-    with Witnesses(audited[0].home) as witnesses:
+    with audited[0].home.open_ledger() as ledger, Witnesses(audited[0].home, ledger) as witnesses:
         yield witnesses
 
 
