@@ -1,13 +1,14 @@
 """Who takes part in the ceremony: an authority, a bank, Alice, Bob, and somebody who says that he is Alice."""
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ca import bridge, ceremony, issuing
+from ca import bridge, ceremony, inventory, issuing
 from ca.applicant import Desk, Proven, verify_own
 from ca.authority import Authority
 from ca.bridge import Holder
@@ -15,8 +16,9 @@ from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.config import Limits
 from ca.decisions import Certificate, Confirmation
 from ca.desk import DeskServer
-from ca.messages import Certified
+from ca.messages import AuthorityKey, Certified
 from ca.notices import make_notice
+from ca.publishing import pem
 from ca.requests import Request, Role, claimed_request, make_request
 from ca.store import DeskStore
 from keyring import certification, keys, readout
@@ -190,6 +192,40 @@ def prove(
         at=int(time.time() if at is None else at),
         highest_crl_number=highest,
     )
+
+
+def issued_to(authority: Authority, applicant: Applicant) -> Certificate:
+    """The newest certificate of an applicant's key, as the authority's records have it."""
+    return inventory.find(authority, applicant.fingerprint, int(time.time()))
+
+
+def openssl_verifies(folder: Path, offered: Certified, public: AuthorityKey, crl: bytes | None, role: str) -> str:
+    """What `openssl verify` says of a certificate for its role's purpose: "OK", or its complaint."""
+    folder.mkdir(exist_ok=True)
+    for name, label, der in (
+        ("leaf", "CERTIFICATE", offered.certificate),
+        ("root", "CERTIFICATE", public.root),
+        ("crl", "X509 CRL", crl or b""),
+    ):
+        (folder / name).write_text(pem(label, der))
+    checked = ("-crl_check", "-CRLfile", str(folder / "crl")) if crl is not None else ()
+    outcome = subprocess.run(
+        [
+            *(
+                "openssl",
+                "verify",
+                "-x509_strict",
+                "-purpose",
+                "sslserver" if role == "bank" else "sslclient",
+                *checked,
+            ),
+            *("-CAfile", str(folder / "root"), str(folder / "leaf")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "OK" if outcome.returncode == 0 else outcome.stderr
 
 
 def claimed(applicant: Applicant) -> Request:

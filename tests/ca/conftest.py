@@ -36,6 +36,24 @@ def cast(make_short_tmp: Callable[[], Path]) -> Iterator[Cast]:
         each.home.stop()
 
 
+@pytest.fixture(scope="session")
+def with_alice(cast: Cast, make_short_tmp: Callable[[], Path]) -> Path:
+    """The folder of an authority that has certified the bank and Alice."""
+    folder = make_short_tmp() / "ca"
+    with opened(cast.with_bank, folder) as authority:
+        made = certify(authority, cast.alice)
+    while time.time() < made.issued + 1:  # nothing is renewed in the second in which it was issued
+        time.sleep(0.05)
+    return folder
+
+
+@pytest.fixture
+def settled(with_alice: Path, short_tmp: Path) -> Iterator[Authority]:
+    """An authority that has certified the bank and Alice."""
+    with opened(with_alice, short_tmp / "ca") as authority:
+        yield authority
+
+
 @pytest.fixture
 def authority(cast: Cast, short_tmp: Path) -> Iterator[Authority]:
     """An authority that has certified the bank and nobody else."""
