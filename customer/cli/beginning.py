@@ -115,7 +115,8 @@ def register(home: Path, letter: Path | None) -> None:
 @with_passphrase
 @with_json
 def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
-    """Ask the certificate authority to certify your key."""
+    """Ask the certificate authority to certify your key: one request for both forms, OpenPGP and X.509."""
+    from ca.messages import State
     from customer import ceremony
 
     with open_home(home, passphrase_file=passphrase_file) as customer:
@@ -126,8 +127,12 @@ def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json:
         facts = {"request": answer.identifier, "state": answer.state.value, "sha256": made.digest, "fingerprint": key}
         click.echo(json_text(facts))
         return
+    explained = ceremony.explain_state(answer.state)
+    if answer.state not in (State.WAITING, State.CONFIRMED):
+        click.echo(explained)
+        return
     where = f"is in {out}; mail it to the authority" if out else f"is at the authority's desk ({printable(authority)})"
-    click.echo(f"Request {printable(answer.identifier)} {where}.\n{ceremony.explain_state(answer.state)}\n")
+    click.echo(f"Request {printable(answer.identifier)} {where}.\n{explained}\n")
     click.echo(
         "On the telephone: say your customer number and the caller's code from the bank's letter, then read out:\n"
     )

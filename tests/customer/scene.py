@@ -7,21 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from cryptography import x509
 
 from bank import accounts, letters
 from bank import config as bank_configuration
+from bank.ceremony import take_certificate
 from bank.config import BankConfig
 from bank.home import BankHome
-from bank.revocations import RevocationLists
 from bank.server import Server
 from bank.service import Service
 from bank.serving import serving
 from bank.storage import Ledger
-from ca.bridge import open_root
-from ca.messages import Certified, MailedCertificates, encode
+from ca.applicant import Desk
+from ca.messages import AuthorityKey, Certified, MailedCertificates, encode
 from customer import ceremony, config
 from customer.home import CustomerHome, Secrets, World
 from customer.store import Fact
@@ -84,13 +85,9 @@ def make_template(folder: Path) -> Template:
         for name, number in NUMBERS.items()
     }
     certified["bank"] = authority.certify(bank.gnupg, "0000", "bank")
-    bank.certified_key_path.write_bytes(certified["bank"].key)
-    bank.certificate_path.write_bytes(certified["bank"].certificate)
-    bank.authority_path.write_bytes(authority.public.key)
-    bank.root_path.write_bytes(authority.root)
     crl = authority.crl(1)
     with bank.open_ledger() as ledger:
-        RevocationLists(ledger, open_root(authority.root, authority_key)).take(crl, int(time.time()))
+        take_certificate(bank, ledger, cast(Desk, HandingOut(certified["bank"], authority.public, crl)))
     for home in (ca, bank.gnupg, *(Home.open(folder / name / "gnupg") for name in NUMBERS)):
         home.stop()
     return Template(folder, found, authority, certified, crl)
@@ -205,6 +202,24 @@ def standing(template: Template, folder: Path, minimum: Stage = Stage.PASSWORD) 
         faults = Faults()
         server.service = FaultyService(server.service, faults)  # type: ignore[assignment]
         yield Stand(template, folder, bank, server, address, faults)
+
+
+@dataclass(frozen=True)
+class HandingOut:
+    """A desk without a port: what the bank asks it for when it fetches."""
+
+    certified: Certified
+    authority: AuthorityKey
+    crl: bytes
+
+    def fetch(self, fingerprint: str) -> Certified:
+        return self.certified
+
+    def authority_key(self) -> AuthorityKey:
+        return self.authority
+
+    def revocations(self) -> bytes:
+        return self.crl
 
 
 def _make_customer_key(folder: Path, number: str) -> None:

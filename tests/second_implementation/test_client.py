@@ -239,6 +239,7 @@ def test_a_revocation_stops_the_next_order_of_an_open_session(world: World, alic
     with pytest.raises(RefusedByBank) as caught:
         alice.submit(talk, identifier)
     assert (caught.value.refusal["reason"], caught.value.proven) == ("DS0C", True)
+    talk.close()
     before = alice.list_number
     with pytest.raises(Refused):
         alice.fetch_certificate()
