@@ -68,7 +68,7 @@ def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
     """Requests whose certificate is not at the desk yet, oldest first; ``now`` in Unix seconds."""
     keys_of: dict[tuple[str, str], set[str]] = {}
     for certificate in authority.decisions.certificates():
-        if certificate.expires > now:
+        if certificate.is_live(now):
             keys_of.setdefault((certificate.number, certificate.role), set()).add(certificate.fingerprint)
     filed = [(each, _claimed(each)) for each in authority.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)]
     for _, claimed in filed:

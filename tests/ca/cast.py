@@ -209,18 +209,10 @@ def openssl_verifies(folder: Path, offered: Certified, public: AuthorityKey, crl
     ):
         (folder / name).write_text(pem(label, der))
     checked = ("-crl_check", "-CRLfile", str(folder / "crl")) if crl is not None else ()
+    purpose = "sslserver" if role == "bank" else "sslclient"
+    arguments = ("-purpose", purpose, *checked, "-CAfile", str(folder / "root"), str(folder / "leaf"))
     outcome = subprocess.run(
-        [
-            *(
-                "openssl",
-                "verify",
-                "-x509_strict",
-                "-purpose",
-                "sslserver" if role == "bank" else "sslclient",
-                *checked,
-            ),
-            *("-CAfile", str(folder / "root"), str(folder / "leaf")),
-        ],
+        ("openssl", "verify", "-x509_strict", *arguments),
         capture_output=True,
         text=True,
         check=False,
