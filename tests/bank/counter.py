@@ -297,11 +297,17 @@ BALANCE = AskBalance(number=1)
 
 @contextmanager
 def at_counter(town: Town, folder: Path, **changes: Any) -> Iterator[Counter]:
-    """The town's bank, serving, with a clock of the test's and its log kept."""
+    """A copy of the town's bank, serving, with a clock of the test's and its log kept."""
+    with served(town, copied_bank(town, folder, **changes)) as counter:
+        yield counter
+
+
+@contextmanager
+def served(town: Town, home: BankHome) -> Iterator[Counter]:
+    """A bank that serves, also once more."""
     clock, log = Clock(), StringIO()
     journal.configure(log, verbose=True)
     try:
-        home = copied_bank(town, folder, **changes)
         with serving(home, clock=clock) as (server, address):
             yield Counter(town, home, server, address, clock, log)
     finally:

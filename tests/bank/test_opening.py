@@ -15,6 +15,7 @@ from protocol.frames import Frame, FrameType
 from protocol.messages import AskBalance, Balance, Open, SealedOpening
 from protocol.stages import Stage
 from tests.bank.counter import Counter, at_counter, entry_of, eventually, receive, refusal_in, send
+from tests.bank.forgery import forged
 from tests.bank.town import DAY, DAYS, Town
 
 SESSIONS = (Stage.SESSION, Stage.SIGNED, Stage.CERTIFIED)
@@ -94,7 +95,8 @@ def test_strangers_do_not_learn_from_the_stage_certified_who_has_an_account(coun
 def test_a_certified_key_without_an_account_is_told_so(counter: Counter) -> None:
     alice = counter.town.alice
     key = counter.town.certified_for(alice, "7777", "customer")
-    opening = counter.opening(alice, Stage.CERTIFIED, claimed="7777", key=key)
+    certificate = forged(counter.town, alice, number="7777")
+    opening = counter.opening(alice, Stage.CERTIFIED, claimed="7777", key=key, certificate_der=certificate)
     assert counter.refusal(opening.frame) == (Reason.KEY_NOT_ACTIVATED, "customer")
 
 
