@@ -11,7 +11,7 @@ from customer import bank_view, config, conversing, revocations
 from customer.config import Config
 from customer.errors import CustomerError, NotProven
 from customer.home import KEYS_FOLDER, CustomerHome, gnupg_home, make_folder
-from customer.store import Fact
+from customer.store import Fact, KeptCertificate
 from keyring import keys
 from keyring.home import Home
 from protocol.letter import Letter
@@ -178,6 +178,9 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
         role="customer",
         at=int(home.world.clock()),
         highest_crl_number=newest.number,
+    )
+    home.store.keep_certificate(
+        KeptCertificate(handed_out.own.certificate, handed_out.own.key, proven.certification.expires)
     )
     home.store.set_facts(
         {

@@ -35,15 +35,18 @@ def require_stage(home: CustomerHome, stage: Stage) -> None:
 
 
 @contextmanager
-def conversation(home: CustomerHome, stage: Stage, *, to_register: bool = False) -> Iterator["Conversation"]:
+def conversation(
+    home: CustomerHome, stage: Stage, *, to_register: bool = False, certificate: str | None = None
+) -> Iterator["Conversation"]:
     """An open conversation with the bank in this stage, closed at the end.
 
-    Only to register may it be in a stage below the floor: that repeats what was done and gives nothing away.
-    Raises CustomerError, ProtocolError or KeyringError; then nothing was asked of the bank.
+    In the stage certified it is opened under the own certificate with the SHA-256 ``certificate``, if that still
+    counts, else under the newest. Only to register may it be in a stage below the floor: that repeats what was done and
+    gives nothing away. Raises CustomerError, ProtocolError or KeyringError; then nothing was asked of the bank.
     """
     if not to_register:
         require_stage(home, stage)
-    talk = patiently(home, lambda: _open(home, stage))
+    talk = patiently(home, lambda: _open(home, stage, certificate))
     try:
         yield talk
     finally:
@@ -103,12 +106,12 @@ def newest_head(home: CustomerHome, talk: "Conversation", view: BankView) -> Kep
     return kept
 
 
-def _open(home: CustomerHome, stage: Stage) -> "Conversation":
+def _open(home: CustomerHome, stage: Stage, certificate: str | None) -> "Conversation":
     if stage is Stage.PASSWORD:
         return _open_password(home)
     from customer.session import Session, Speaker
 
-    own = offered(home) if stage.is_certified else None
+    own = offered(home, certificate) if stage.is_certified else None
     speaker = Speaker(home.number, home.keys, home.key, home.secrets.passphrase, own)
     view = view_for(home, stage)
     if stage.is_certified:
@@ -131,10 +134,16 @@ def _line(home: CustomerHome) -> "Line":
     return Line(Address.parse(home.config.bank.address), home.config.limits, home.world.watch)
 
 
-def offered(home: CustomerHome) -> "Offered":
-    """Both forms of the own certificate. Raises NotReady while there are none, or when their time is over."""
+def offered(home: CustomerHome, digest: str | None = None) -> "Offered":
+    """Both forms of the own certificate: the one with this SHA-256 if it still counts, else the newest.
+
+    Raises NotReady while there is none, or when its time is over.
+    """
     from customer.session import Offered
 
+    kept = home.store.certificate(digest) if digest else None
+    if kept is not None and home.world.clock() < kept.ends:
+        return Offered(kept.certificate, kept.key)
     key, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
     until = home.store.fact(Fact.CERTIFIED_UNTIL)
     if key is None or certificate is None or until is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from customer import schema
 from customer.errors import NotProven, StoreError
 from protocol import canonical
 from protocol.messages import Refusal
@@ -18,44 +19,7 @@ from protocol.receipts import Receipt, TreeHead
 from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
-SCHEMA_VERSION: Final = 2
 BUSY_SECONDS: Final = 10.0
-
-_SCHEMA: Final = """
-CREATE TABLE outbox (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
-    identifier TEXT NOT NULL UNIQUE,
-    stage TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('sending', 'unknown', 'unsent', 'posted', 'refused')),
-    content BLOB NOT NULL,
-    message BLOB NOT NULL,
-    receipt BLOB,
-    refusal BLOB,
-    CHECK (receipt IS NOT NULL OR state <> 'posted')
-);
-CREATE TABLE heads (
-    log TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    root TEXT NOT NULL,
-    message BLOB NOT NULL,
-    head BLOB NOT NULL,
-    PRIMARY KEY (log, size)
-);
-CREATE TABLE doubts (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
-    identifier TEXT NOT NULL,
-    sentence TEXT NOT NULL,
-    answer BLOB NOT NULL
-);
-CREATE TABLE revocations (
-    number INTEGER PRIMARY KEY,
-    this_update INTEGER NOT NULL,
-    next_update INTEGER NOT NULL,
-    serials TEXT NOT NULL,
-    crl BLOB NOT NULL
-);
-CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-"""
 
 
 class State(StrEnum):
@@ -118,6 +82,15 @@ class KeptHead:
 
     head: TreeHead
     message: bytes
+
+
+@dataclass(frozen=True)
+class KeptCertificate:
+    """Both forms of an own certificate that was verified: X.509 (DER) and the certified key; Unix seconds."""
+
+    certificate: bytes
+    key: bytes
+    ends: int
 
 
 @dataclass(frozen=True)
@@ -253,6 +226,21 @@ class Store:
             if follow:
                 self._set(database, Fact.LOG, kept.head.log.encode())
 
+    # Certificates
+
+    def keep_certificate(self, kept: KeptCertificate) -> None:
+        """Keep a verified certificate beside the earlier ones, under which orders may be under way."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?)",
+                (canonical.digest(kept.certificate), kept.certificate, kept.key, kept.ends),
+            )
+
+    def certificate(self, digest: str) -> KeptCertificate | None:
+        """The own certificate with this SHA-256."""
+        row = self._one("SELECT certificate, key, ends FROM certificates WHERE digest = ?", digest)
+        return KeptCertificate(*row) if row else None
+
     # The revocation list
 
     def keep_revocations(self, kept: KeptRevocations) -> None:
@@ -309,10 +297,10 @@ class Store:
             with self._writing() as database:
                 # Looked at again inside the transaction: another process may have been first.
                 if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _SCHEMA.split(";\n"):
+                    for statement in schema.TABLES.split(";\n"):
                         database.execute(statement)
-                    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+                    database.execute(f"PRAGMA user_version = {schema.VERSION}")
+        elif version != schema.VERSION:
             raise StoreError(
                 f"{self.path} was written by another version of this program (schema {version}); use that version."
             )

@@ -1,29 +1,17 @@
 """Each step towards the first transfer can be repeated or interrupted; what is not pinned or proven is not believed."""
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ca import messages as desk_messages
 from ca.errors import CaError
 from ca.messages import (
-    AskAuthority,
-    AskBank,
-    AskCertificate,
-    AskRevocations,
-    AuthorityKey,
     Certified,
-    DeskAnswer,
     RequestState,
-    Revocations,
     State,
-    SubmitRequest,
 )
 from ca.requests import open_request
 from customer import bank_view, ceremony, config, conversing, progress, sending
@@ -35,11 +23,11 @@ from keyring import keys
 from keyring.errors import KeyringError
 from keyring.home import Home
 from protocol.codes import Reason
-from protocol.frames import Frame, FrameType
 from protocol.messages import Answer, Registered
 from protocol.stages import Stage
-from protocol.transport import Address, Connection, Listener, ListenerLimits
+from protocol.transport import Address
 from tests.customer.authority import DAY
+from tests.customer.desk import DeskStandIn, newcomer
 from tests.customer.scene import Stand, Template, mail, serial_of, standing
 
 RENT = Wish(creditor="1002", amount="25.00", description="rent", currency="EUR")
@@ -144,63 +132,6 @@ def test_a_bank_for_certified_keys_only_registers_nobody(bank_template: Template
         assert refused.value.refusal.reason is Reason.STAGE_TOO_LOW
         with stand.customer() as home:
             assert sending.send(home, RENT).posted
-
-
-@dataclass
-class DeskStandIn:
-    """A desk that hands out whatever the test gives it, and keeps what is handed in."""
-
-    own: Certified | State
-    authority: AuthorityKey
-    bank: Certified
-    crl: bytes
-    submitted: list[bytes]
-    asked_for_list: int = 0
-
-    def handle(self, connection: Connection) -> None:
-        frame = connection.receive(idle_seconds=5, frame_seconds=5)
-        assert frame is not None
-        answer = self.answer(desk_messages.decode_request(frame.body))
-        connection.send(Frame(FrameType.DESK_ANSWER, desk_messages.encode(answer)), timeout_seconds=5)
-
-    def answer(self, question: msgspec.Struct) -> DeskAnswer:
-        match question:
-            case SubmitRequest(request=request):
-                self.submitted.append(request)
-                return RequestState(identifier=open_request(request).identifier, state=State.WAITING)
-            case AskCertificate():
-                return RequestState("", self.own) if isinstance(self.own, State) else self.own
-            case AskAuthority():
-                return self.authority
-            case AskBank():
-                return self.bank
-            case AskRevocations():
-                self.asked_for_list += 1
-                return Revocations(self.crl)
-        raise AssertionError(question)
-
-
-@pytest.fixture
-def desk(bank_template: Template) -> Iterator[tuple[DeskStandIn, Address]]:
-    made = bank_template.certified
-    stand_in = DeskStandIn(made["alice"], bank_template.authority.public, made["bank"], bank_template.crl, [])
-    listener = Listener(
-        Address("127.0.0.1", 0), stand_in.handle, lambda: Frame(FrameType.DESK_ANSWER, b""), ListenerLimits(8, 8)
-    )
-    listener.start()
-    yield stand_in, listener.address
-    listener.stop(2.0)
-
-
-@contextmanager
-def newcomer(template: Template, folder: Path, desk: Address, world: World | None = None) -> Iterator[CustomerHome]:
-    """Alice after `customer init`, whose letter names this desk."""
-    shutil.copytree(template.folder / "alice", folder, ignore=shutil.ignore_patterns("S.*"))
-    found = config.read(folder)
-    authority = msgspec.structs.replace(found.authority, address=str(desk))
-    config.write(folder, msgspec.structs.replace(found, authority=authority))
-    with CustomerHome.open(folder, world) as home:
-        yield home
 
 
 def test_the_way_to_the_certificate_with_its_states(
