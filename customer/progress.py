@@ -189,6 +189,6 @@ def _warnings(home: CustomerHome, until: int | None) -> tuple[str, ...]:
     if any(beside.glob("*.rev")):
         found.append(
             f"The revocation certificate still lies beside the key, in {beside}; move it to a place apart: it "
-            "serves when the key is lost."
+            "serves when the key is lost (`customer revoke`)."
         )
     return tuple(found)

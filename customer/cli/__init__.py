@@ -25,6 +25,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "request": "beginning",
     "fetch": "beginning",
     "renew": "beginning",
+    "revoke": "beginning",
     "fingerprint": "beginning",
     "status": "beginning",
     "send": "transfers",

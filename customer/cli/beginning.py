@@ -1,4 +1,4 @@
-"""From the letter to the first transfer and on: init, register, request, fetch, renew, fingerprint, status."""
+"""From the letter to the first transfer and on: init, register, request, fetch, renew, revoke, status."""
 
 import os
 from pathlib import Path
@@ -203,6 +203,46 @@ def renew(home: Path, file: Path | None, as_json: bool) -> None:
             f"Not renewed yet. {_fetched_text(fetched)}\n"
             f"Next: ask the authority's operator to run `ca renew {number}`, then repeat: customer renew"
         )
+
+
+@click.command(epilog="Example: customer revoke --certificate /media/stick/my-key.rev")
+@_HOME
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The revocation certificate that you moved away; default: the one that still lies beside the key.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("revoked.pgp"),
+    show_default=True,
+    metavar="FILE",
+    help="Where the revoked public key is written.",
+)
+@with_json
+def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> None:
+    """Give your key up for ever, when it is lost or stolen; the private key is not needed.
+
+    This makes your public key as revoked by yourself, for everybody who uses OpenPGP. At the bank the authority's
+    revocation list counts: telephone the authority.
+    """
+    from customer import revoking
+
+    with open_home(home) as customer:
+        made, number = revoking.revoke(customer, certificate, out), customer.number
+    command = f"ca revoke {number} --reason key-compromise"
+    if as_json:
+        click.echo(json_text({"file": str(made.file), "fingerprint": made.fingerprint, "tell_the_authority": command}))
+        return
+    click.echo(
+        f"Your public key, revoked by yourself, is in {made.file}. Give it to those who have your key; it cannot be "
+        "taken back.\n\n"
+        "The bank still takes orders under your key. Telephone the authority NOW: its operator stops them with\n\n"
+        f"  {command}\n\n"
+        "A new key begins with: customer init --home NEW-FOLDER --letter FILE"
+    )
 
 
 @click.command(epilog="Example: customer fingerprint --bank")
