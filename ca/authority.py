@@ -174,7 +174,10 @@ class Authority:
             )
         found = self.desk.requests_like(prefix)
         if not found:
-            raise RequestError(f"There is no request {prefix} at the desk; `ca requests` lists what is there.")
+            raise RequestError(
+                f"There is no request {prefix} at the desk; `ca requests` lists what is there. One that waited for"
+                f" {self.configuration.limits.open_request_days} days is forgotten: its applicant makes another."
+            )
         if len(found) > 1:
             raise RequestError(f"{len(found)} requests begin with {prefix}; give more digits.")
         return self._believed(found[0])

@@ -1,5 +1,6 @@
 """The authority's state names what is due first, with the command, and what is published works without us."""
 
+import os
 import subprocess
 import time
 from dataclasses import replace
@@ -76,7 +77,11 @@ def test_status_sees_that_the_desk_lacks_the_newest_list(settled: Authority) -> 
 def test_published_folder_serves_openssl_and_gpg(settled: Authority, cast: Cast, short_tmp: Path) -> None:
     folder = short_tmp / "public"
     alice = issued_to(settled, cast.alice)
-    names = publish(settled, folder, int(time.time()))
+    mask = os.umask(0o077)  # as the program sets it
+    try:
+        names = publish(settled, folder, int(time.time()))
+    finally:
+        os.umask(mask)
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(names) == written
     assert f"keys/{cast.alice.fingerprint}.pgp" in names
