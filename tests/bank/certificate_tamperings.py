@@ -14,8 +14,8 @@ def rival_of(world: World, folder: Path) -> Party:
     return Party.make(folder, "Usurper (ca)", world.born, "Key-Type: RSA", "Key-Length: 3072", "Key-Usage: cert")
 
 
-def files(world: World, **changes: object) -> Files:
-    return world.case(x509=True, **changes).files()
+def files(world: World, **changes: bytes) -> Files:
+    return world.case(x509=True, changes=changes).files()
 
 
 def own(world: World) -> Certificates:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from cryptography import x509
@@ -164,11 +165,11 @@ class World:
         bank_certified: bool = True,
         with_head: bool = True,
         x509: bool = False,
-        **changes: object,
+        changes: Mapping[str, Any] | None = None,
     ) -> "Case":
         """Without X.509 all rests on OpenPGP, so what is wrong there is noticed there. ``changes``: of certificates."""
         order = self.order() if stage.is_certified else self.order(certificate=None)
-        certificates = replace(self.certificates, **changes) if x509 else None  # type: ignore[arg-type]
+        certificates = replace(self.certificates, **(changes or {})) if x509 else None
         if certificates and stage.is_certified:
             order = self.order(certificate=canonical.digest(certificates.customer or b""), version=2)
         elif certificates:

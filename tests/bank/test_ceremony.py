@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -84,7 +85,7 @@ def bank_as_person(town: Town) -> Person:
     return replace(town.alice, home=BankHome.open(town.folder / "bank").gnupg, fingerprint=town.bank_fingerprint)
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "of another authority": ({"role": "bank", "number": "0000"}, "not issued by the authority"),
     "for a customer": ({"role": "customer", "number": "0000"}, "not for a bank"),
     "for another number": ({"role": "bank", "number": "1001"}, "for the number 1001"),
