@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bank.evidence import EvidenceRefused, Keys, SentOrder, make_evidence
+from bank.revocations import RevocationLists
 from ca import bridge
 from keyring import certification, keys, messages, packets, process
 from keyring.home import Home
@@ -20,9 +21,10 @@ from protocol.codes import Reason, Status
 from protocol.orders import encode_order, format_time
 from protocol.stages import OPERATOR, Stage
 from tests.bank.certificate_tamperings import CERTIFICATE_TAMPERINGS
+from tests.bank.counter import at_counter
 from tests.bank.evidence_tamperings import TAMPERINGS
 from tests.bank.evidence_world import DAY, ENCRYPT, QUICK, RSA, Case, Files, Party, World
-from tests.bank.town import PASSPHRASE, make_leaf, make_root
+from tests.bank.town import PASSPHRASE, Town, make_leaf, make_root
 
 MakeFolder = Callable[[], Path]
 
@@ -179,6 +181,35 @@ def test_evidence_of_today_with_keys_of_the_real_ceremony_passes(world: World, v
         files = make_evidence(case.logged(), sent, own, signer, int(time.time()))
     run = verify(files, AUTHORITY=by)
     assert accepted(files, run), run.output
+
+
+def test_trial_47_evidence_of_the_time_stands_after_renewal_and_revocation(
+    town: Town, verify: Verify, short_tmp: Path
+) -> None:
+    """From the ledger of a bank that knows by now of another list, in which the customer's certificate is revoked."""
+    with at_counter(town, short_tmp) as counter:
+        with counter.session(town.alice, Stage.CERTIFIED) as talk:
+            assert talk.pay("paid").status is Status.SETTLED
+        with counter.session(town.bob, Stage.SIGNED) as talk:
+            talk.pay("signed", creditor="1001")
+        lists = RevocationLists(counter.ledger, bridge.open_root(town.root, town.authority_fingerprint))
+        at = int(counter.clock())
+        assert lists.take(town.crl(2, town.alice.certificate, counter.home.certificate_path.read_bytes()), at)
+        gnupg = counter.home.gnupg
+        renewed = make_leaf(town.authority, town.root, gnupg, town.bank_fingerprint, "0000", "bank")
+        of_then = counter.home.certificate_path.read_bytes()
+        counter.home.certificate_path.write_bytes(renewed)
+        certified = counter.server.service.dossier.files("1001", "paid")
+        signed = counter.server.service.dossier.files("1002", "signed")
+    assert certified is not None
+    assert signed is not None
+    assert certified[evidence.BANK_CERTIFICATE] == of_then
+    assert certified[evidence.CUSTOMER_CERTIFICATE] == town.alice.certificate
+    assert signed[evidence.BANK_CERTIFICATE] == renewed
+    known = {"AUTHORITY": town.authority_fingerprint, "CUSTOMER": town.bob.fingerprint}
+    for files in (certified, signed):
+        run = verify(files, **known)
+        assert accepted(files, run), run.output
 
 
 @pytest.mark.parametrize("shell", [("bash", "--posix"), ("bash", "-e"), ("sh",)], ids=" ".join)
