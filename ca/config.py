@@ -19,7 +19,7 @@ CRL_FILE = "revocations.crl"
 DEFAULT_ADDRESS = "127.0.0.1:7402"
 
 # What a certificate may give as an address, and so that the list's name still fits behind it.
-PublishUrl = Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]{1,100}(/[A-Za-z0-9._~-]{1,20}){0,4}/?)?$")]
+PublishUrl = Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]{1,100}(/[A-Za-z0-9._~-]{1,20}){0,4}/?)?\Z")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
