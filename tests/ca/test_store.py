@@ -178,7 +178,9 @@ def test_address_of_the_published_list_is_read_as_written(tmp_path: Path) -> Non
     assert Configuration("A", FINGERPRINT).crl_url is None
 
 
-@pytest.mark.parametrize("url", ["ftp://ca.example", "https://ca.example/?a", "ca.example", "https://ca example/", "https://ca.example/\n"])
+@pytest.mark.parametrize(
+    "url", ["ftp://ca.example", "https://ca.example/?a", "ca.example", "https://ca example/", "https://ca.example/\n"]
+)
 def test_address_that_certificates_cannot_name_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot stand in certificates"):
         checked_publish_url(url)
