@@ -12,6 +12,7 @@ from bank.revocations import RevocationLists, newest_crl
 from bank.storage import Ledger
 from ca.applicant import Desk, Proven, verify_bank
 from ca.bridge import CertificateRefused, RevocationList, open_crl, open_root
+from ca.documents import BANK_NUMBER
 from ca.errors import CaError
 from ca.messages import AuthorityKey, Certified, RequestState
 
@@ -19,6 +20,7 @@ DAY_SECONDS: Final = 86_400
 CERTIFICATE_WARNING_DAYS: Final = 14
 LIST_WARNING_DAYS: Final = 7
 
+RENEWAL: Final = f"the authority's operator runs `ca renew {BANK_NUMBER}`, then `bank fetch`"
 NEW_LIST: Final = "the authority's operator runs `ca crl`, then `bank fetch`"
 
 
@@ -85,8 +87,8 @@ def standing(bank: BankHome, ledger: Ledger, now: float) -> Standing:
     valid = f"valid until {day(proven.certificate.not_after)} ({days} days)"
     step = NEW_LIST if warnings else "nothing" if bank.is_serving() else "bank serve"
     if days < CERTIFICATE_WARNING_DAYS:
-        ending = f"The bank's certificate ends in {days} days, on {day(proven.certificate.not_after)}: `bank request`."
-        warnings, step = (ending, *warnings), "ask for a new certificate soon: bank request"
+        ending = f"The bank's certificate ends in {days} days, on {day(proven.certificate.not_after)}: {RENEWAL}."
+        warnings, step = (ending, *warnings), RENEWAL
     return Standing(valid, said, warnings, step)
 
 

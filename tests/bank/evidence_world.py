@@ -1,6 +1,8 @@
 """A bank, an authority and customers of a year ago, whose evidence a test checks or changes today."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,36 @@ class World:
             with_head=with_head,
             certificates=certificates,
         )
+
+
+@contextmanager
+def world_in(folder: Path) -> Iterator[World]:
+    """The world, made in this folder; its agents are stopped in the end."""
+    born = int(time.time()) - 400 * DAY
+    authority = Party.make(folder, "Authority (ca)", born, "Key-Type: RSA", "Key-Length: 3072", "Key-Usage: cert")
+    rival = Party.make(folder, "Rival (ca)", born, *QUICK)
+    bank = Party.make(folder, "Bank (0000)", born, *RSA, *ENCRYPT)
+    adding = ("--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-key", bank.fingerprint)
+    process.run(bank.home, *adding, "ed25519", "sign", "0", faked_time=born)
+    alice = Party.make(folder, "Alice (1001)", born, *RSA, *ENCRYPT)
+    bob = Party.make(folder, "Bob (1002)", born, *QUICK)
+    at = born + 60
+    certificates = Certificates(
+        authority=authority.root(),
+        bank=authority.issue(bank, "0000", "bank", at, name="Bank"),
+        customer=authority.issue(alice, "1001", "customer", at, name="Alice"),
+        revocations=authority.crl(3, born + 9 * DAY),
+    )
+    with HeadSigner.for_home(bank.home, bank.fingerprint) as signer:
+        yield World(
+            *(born, authority, rival, bank, alice, bob, signer),
+            alice_key=authority.certify_as(alice, "1001", "customer", at),
+            bank_key=authority.certify_as(bank, "0000", "bank", at),
+            bob_key=authority.certify_as(bob, "1002", "customer", at),
+            certificates=certificates,
+        )
+    for party in (authority, rival, bank, alice, bob):
+        party.home.stop()
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def test_status_warns_in_time_and_says_who_must_do_what(
         assert "`ca crl`" in found.next_step
         assert "not valid" in found.certificate
     elif "certificate" in warned:
-        assert "bank request" in found.next_step
+        assert "`ca renew 0000`" in found.next_step
     elif warned:
         assert "`ca crl`" in found.next_step
 

@@ -4,59 +4,27 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from bank.evidence import EvidenceRefused, Keys, SentOrder, make_evidence
+from bank.evidence import Keys, SentOrder, make_evidence
 from bank.revocations import RevocationLists
 from ca import bridge
-from keyring import certification, keys, messages, packets, process
+from keyring import certification, keys, messages, packets
 from keyring.home import Home
 from keyring.signature import HeadSigner
 from protocol import canonical, evidence
 from protocol.codes import Reason, Status
 from protocol.orders import encode_order, format_time
-from protocol.stages import OPERATOR, Stage
+from protocol.stages import Stage
 from tests.bank.certificate_tamperings import CERTIFICATE_TAMPERINGS
 from tests.bank.counter import at_counter
 from tests.bank.evidence_tamperings import TAMPERINGS
-from tests.bank.evidence_world import DAY, ENCRYPT, QUICK, RSA, Case, Files, Party, World
+from tests.bank.evidence_world import DAY, Files, World
 from tests.bank.town import PASSPHRASE, Town, make_leaf, make_root
-
-MakeFolder = Callable[[], Path]
-
-
-@pytest.fixture(scope="module")
-def world(make_short_tmp: MakeFolder) -> Iterator[World]:
-    folder = make_short_tmp()
-    born = int(time.time()) - 400 * DAY
-    authority = Party.make(folder, "Authority (ca)", born, "Key-Type: RSA", "Key-Length: 3072", "Key-Usage: cert")
-    rival = Party.make(folder, "Rival (ca)", born, *QUICK)
-    bank = Party.make(folder, "Bank (0000)", born, *RSA, *ENCRYPT)
-    adding = ("--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-key", bank.fingerprint)
-    process.run(bank.home, *adding, "ed25519", "sign", "0", faked_time=born)
-    alice = Party.make(folder, "Alice (1001)", born, *RSA, *ENCRYPT)
-    bob = Party.make(folder, "Bob (1002)", born, *QUICK)
-    at = born + 60
-    certificates = evidence.Certificates(
-        authority=authority.root(),
-        bank=authority.issue(bank, "0000", "bank", at, name="Bank"),
-        customer=authority.issue(alice, "1001", "customer", at, name="Alice"),
-        revocations=authority.crl(3, born + 9 * DAY),
-    )
-    with HeadSigner.for_home(bank.home, bank.fingerprint) as signer:
-        yield World(
-            *(born, authority, rival, bank, alice, bob, signer),
-            alice_key=authority.certify_as(alice, "1001", "customer", at),
-            bank_key=authority.certify_as(bank, "0000", "bank", at),
-            bob_key=authority.certify_as(bob, "1002", "customer", at),
-            certificates=certificates,
-        )
-    for party in (authority, rival, bank, alice, bob):
-        party.home.stop()
 
 
 @dataclass(frozen=True)
@@ -362,50 +330,3 @@ def test_changed_content_of_an_unsigned_order_is_refused(world: World, verify: V
     files = world.case(Stage.SESSION).files()
     other = encode_order(world.order(certificate=None, amount="26.00"))
     assert not accepted(files, verify({**files, evidence.ORDER_CONTENT: other}))
-
-
-# What the bank itself refuses to sign for.
-
-
-def test_evidence_of_a_wrong_proof_is_not_given(world: World) -> None:
-    case = world.case()
-    sent, own = SentOrder(case.content, case.sent()), Keys(case.bank_key, case.alice_key, case.authority)
-    with pytest.raises(EvidenceRefused, match="log's root"):
-        make_evidence(replace(case.logged(), index=0), sent, own, world.signer, world.ordered + 60)
-
-
-def with_bank_as_customer(world: World) -> evidence.Certificates:
-    return replace(world.certificates, customer=world.certificates.bank)
-
-
-REFUSED: tuple[tuple[str, Callable[[Case], Case]], ...] = (
-    ("operator", lambda case: replace(case, entry_changes={"stage": OPERATOR})),
-    ("not the one that was decided", lambda case: replace(case, entry_changes={"order": "0" * 64})),
-    ("belongs an order without", lambda case: replace(case, entry_changes={"stage": "session"})),
-    ("another content", lambda case: replace(case, message=case.world.alice.sign(b"{}", case.world.ordered))),
-    ("another content", lambda case: replace(case, message=b"not OpenPGP")),
-    ("is not the certified one", lambda case: replace(case, alice_key=case.world.bob_key)),
-    ("which the order names", lambda case: replace(case, bank_key=case.world.bob_key)),
-    ("the authority's", lambda case: replace(case, authority=None)),
-    ("of the time when T-1 was booked", lambda case: replace(case.world.case(x509=True), certificates=None)),
-    ("of the time when T-1 was booked", lambda case: case.world.case(x509=True, changes={"revocations": None})),
-    (
-        "not the one that the order names",
-        lambda case: replace(case.world.case(x509=True), certificates=with_bank_as_customer(case.world)),
-    ),
-)
-
-
-@pytest.mark.parametrize(("sentence", "change"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
-def test_evidence_of_parts_that_disagree_is_not_given(
-    world: World, sentence: str, change: Callable[[Case], Case]
-) -> None:
-    with pytest.raises(EvidenceRefused, match=sentence):
-        change(world.case()).files()
-
-
-def test_evidence_without_the_debtors_key_is_not_given(world: World) -> None:
-    case = world.case()
-    own = Keys(case.bank_key, None, case.authority)
-    with pytest.raises(EvidenceRefused, match="belongs to the evidence"):
-        make_evidence(case.logged(), SentOrder(case.content, case.sent()), own, world.signer, world.ordered + 60)
