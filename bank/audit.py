@@ -22,8 +22,9 @@ from protocol import canonical, merkle
 from protocol.codes import Status
 from protocol.errors import MalformedContent
 from protocol.money import AmountError, parse_amount
-from protocol.orders import decode_order, format_time
+from protocol.orders import TransferOrder, decode_order, format_time
 from protocol.receipts import LogEntry, TreeHead, decode_entry
+from protocol.stages import Stage
 
 FINDINGS: Final = 100
 """After so many findings the audit ends: what follows a bad row is usually bad because of it."""
@@ -45,7 +46,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order as the audit hands it out to be verified again; ``key`` are the bytes it was accepted under, if any."""
+    """An order as the audit hands it out to be verified again.
+
+    ``key``, ``certificate`` (DER) and ``revocation_number`` are those under which it was accepted, if any.
+    """
 
     leaf: int
     entry: LogEntry
@@ -54,6 +58,8 @@ class OrderRow:
     stage: str
     key_fingerprint: str | None
     key: bytes | None
+    certificate: bytes | None
+    revocation_number: int | None
 
 
 OrderVerifier = Callable[[OrderRow], str | None]
@@ -220,13 +226,14 @@ class _Audit:
         return walk
 
     def _walk(self, walk: Walk, since: int) -> None:
-        entry, key = schema.entry, schema.key
+        entry, key, certificate = schema.entry, schema.key, schema.certificate
         total = self._connection.execute(select(func.count()).select_from(entry)).scalar_one()
         legs = Legs(self._connection, since)
         self._compare_root(walk)
         for row in self._connection.execute(
-            select(entry, key.c.fingerprint, key.c.data)
+            select(entry, key.c.fingerprint, key.c.data, certificate.c.der)
             .join_from(entry, key, entry.c.key_digest == key.c.digest, isouter=True)
+            .join(certificate, entry.c.certificate_digest == certificate.c.digest, isouter=True)
             .where(entry.c.leaf >= since)
             .order_by(entry.c.leaf)
         ):
@@ -256,6 +263,11 @@ class _Audit:
             (canonical.digest(row.content) != entry.order, "Its order is not the one that was decided."),
             (row.order_digest != entry.order, "Its digest of the order is not the entry's."),
             (row.data is not None and canonical.digest(row.data) != row.key_digest, "Its key is not the one it names."),
+            (
+                row.der is not None and canonical.digest(row.der) != row.certificate_digest,
+                "Its certificate is not the one it names.",
+            ),
+            (order.certificate != _named(order, row), "It names another certificate than it was accepted under."),
             (row.stage != entry.stage, f"It stands under the stage {row.stage}, but was decided in {entry.stage}."),
             (
                 row.identity != identity(entry.debtor, entry.transfer_identifier),
@@ -275,7 +287,17 @@ class _Audit:
         self._identities.add(row.identity)
         walk.booked_at = row.booked_at
         refusal = self._verify_order(
-            OrderRow(row.leaf, entry, row.content, row.message, row.stage, row.fingerprint, row.data)
+            OrderRow(
+                row.leaf,
+                entry,
+                row.content,
+                row.message,
+                row.stage,
+                row.fingerprint,
+                row.data,
+                row.der,
+                row.revocation_number,
+            )
         )
         if refusal is not None:
             self._find(name, refusal)
@@ -333,6 +355,13 @@ class _Audit:
                 )
         if sum(kept.values()):
             self._find("accounts", f"All balances add up to {sum(kept.values())} minor units instead of zero.")
+
+
+def _named(order: TransferOrder, row: "Row[*tuple[object, ...]]") -> object:
+    """What the order must name: in version 1 the certified key, in later ones the X.509 certificate."""
+    if row.stage != Stage.CERTIFIED.value:
+        return None
+    return row.key_digest if order.version == 1 else row.certificate_digest
 
 
 def _outside(ledger: Ledger) -> bytes | None:

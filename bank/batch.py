@@ -21,7 +21,8 @@ class Submission:
 
     ``content``: its canonical bytes, as gpg gave them out. ``message``: the OpenPGP message as sent, None where the
     stage has no signature. ``key_digest``: the key that signed it, known to customers.remember_key. ``since``: size of
-    the newest head that the client keeps.
+    the newest head that the client keeps. ``certificate_digest`` and ``revocation_number``: in the stage certified, the
+    X.509 certificate, known to certificates.remember, and the list by which it was judged.
     """
 
     order: TransferOrder
@@ -30,6 +31,8 @@ class Submission:
     stage: str
     key_digest: str | None
     since: int | None
+    certificate_digest: str | None = None
+    revocation_number: int | None = None
 
     @property
     def identity(self) -> str:
@@ -170,6 +173,8 @@ class Batch:
                 "entry": data,
                 "content": submission.content,
                 "message": submission.message,
+                "certificate_digest": submission.certificate_digest,
+                "revocation_number": submission.revocation_number,
             }
         )
         self._earlier[submission.identity] = Earlier(leaf, data, digest, order)

@@ -49,6 +49,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nonces: Count = 100_000
     """Password messages remembered, so that none is taken twice."""
     stop_grace_seconds: Seconds = 15.0
+    revocation_seconds: Seconds = 60.0
+    """How often the authority's desk is asked for its newest revocation list."""
 
 
 class BankConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -60,11 +60,14 @@ class Keys:
     """Public keys, binary: the bank's (as certified, if ``authority`` is given), the debtor's as it was at posting.
 
     ``customer`` is the certified key as offered in the stage certified, the registered one in the stage signed.
+    ``certificates`` are the X.509 ones; an order of version 1 was given under none, and the others without a certified
+    bank neither.
     """
 
     bank: bytes
     customer: bytes | None
     authority: bytes | None
+    certificates: evidence.Certificates | None = None
 
 
 def make_evidence(
@@ -103,6 +106,7 @@ def make_evidence(
         customer_key=customer,
         authority_key=keys.authority,
         head=logged.head,
+        certificates=_certificates(stage, content, keys),
     )
     try:
         return evidence.assemble(parts)
@@ -162,8 +166,27 @@ def _customer_key(stage: Stage, order: TransferOrder, keys: Keys) -> bytes | Non
         raise EvidenceRefused(
             f"The key of {order.debtor} at the time of posting is missing; it belongs to the evidence."
         )
-    if stage.is_certified and canonical.digest(keys.customer) != order.certificate:
+    # Later versions name the X.509 certificate, see below.
+    if stage.is_certified and order.version == 1 and canonical.digest(keys.customer) != order.certificate:
         raise EvidenceRefused(
             f"The key given for {order.debtor} is not the certified one that the order names; give that of the time."
         )
     return keys.customer
+
+
+def _certificates(stage: Stage, order: TransferOrder, keys: Keys) -> evidence.Certificates | None:
+    given = keys.certificates
+    if not stage.is_certified:
+        return given
+    if order.version == 1:
+        return None
+    if given is None or given.customer is None or given.revocations is None:
+        raise EvidenceRefused(
+            f"The certificates of the time when {order.transfer_identifier} was booked are missing; they belong to the "
+            "evidence. Run `bank fetch`, then try again."
+        )
+    if canonical.digest(given.customer) != order.certificate:
+        raise EvidenceRefused(
+            f"The certificate given for {order.debtor} is not the one that the order names; give that of the time."
+        )
+    return given

@@ -14,6 +14,7 @@ from bank.errors import ConfigurationError
 from bank.identities import Authority
 from bank.posting import Posting
 from bank.storage import Ledger
+from ca.messages import Certified
 from keyring import keys, signature
 from keyring.colons import KeyPart
 from keyring.home import Home
@@ -44,14 +45,24 @@ class BankHome:
         return self.path / "ledger.sqlite"
 
     @property
-    def certificate_path(self) -> Path:
+    def certified_key_path(self) -> Path:
         """The bank's key as the CA certified it."""
         return self.path / "certificate.pgp"
+
+    @property
+    def certificate_path(self) -> Path:
+        """The bank's X.509 certificate, DER."""
+        return self.path / "certificate.crt"
 
     @property
     def authority_path(self) -> Path:
         """The CA's public key."""
         return self.path / "authority.pgp"
+
+    @property
+    def root_path(self) -> Path:
+        """The CA's X.509 root certificate, DER."""
+        return self.path / "authority.crt"
 
     @property
     def request_path(self) -> Path:
@@ -112,15 +123,23 @@ class BankHome:
 
     def public_key(self) -> bytes:
         """The bank's public key, with the CA's certification once it has been fetched."""
-        if self.certificate_path.exists():
-            return self.certificate_path.read_bytes()
+        if self.certified_key_path.exists():
+            return self.certified_key_path.read_bytes()
         return keys.export_minimal(self.gnupg, self.config.fingerprint)
 
     def authority(self) -> Authority | None:
-        """The CA's key, once it has been fetched."""
-        if not self.authority_path.exists():
+        """The CA's key and root, once they have been fetched."""
+        if not (self.authority_path.exists() and self.root_path.exists()):
             return None
-        return Authority(self.config.authority_fingerprint, self.authority_path.read_bytes())
+        return Authority(
+            self.config.authority_fingerprint, self.authority_path.read_bytes(), self.root_path.read_bytes()
+        )
+
+    def certified(self) -> Certified | None:
+        """The bank's own certificate in both forms, once it has been fetched."""
+        if not (self.certified_key_path.exists() and self.certificate_path.exists()):
+            return None
+        return Certified(certificate=self.certificate_path.read_bytes(), key=self.certified_key_path.read_bytes())
 
     @cached_property
     def signing_subkeys(self) -> frozenset[str]:

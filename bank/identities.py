@@ -40,10 +40,11 @@ class OpeningRefused(Exception):
 
 @dataclass(frozen=True)
 class Authority:
-    """The certificate authority's fingerprint, as pinned by the operator, and its public key."""
+    """The certificate authority's fingerprint, as pinned by the operator, its public key, and its root (DER)."""
 
     fingerprint: str
     key: bytes
+    root: bytes
 
 
 @dataclass(frozen=True)

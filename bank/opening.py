@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bank.certificates import Certificates, Presented
 from bank.customers import Customer, Customers
 from bank.identities import Identities, Identity, OpeningRefused, Read
 from bank.journal import note
@@ -33,6 +34,8 @@ class Session:
     channel: Channel
     floor: Stage
     """The customer's floor when the session was opened."""
+    presented: Presented | None = None
+    """The X.509 certificate, in the stage certified."""
 
 
 class Turns:
@@ -58,12 +61,16 @@ class Turns:
 
 @dataclass(frozen=True)
 class Opener:
-    """Judges openings. ``sealed_worker`` opens what is encrypted to the bank's key."""
+    """Judges openings. ``sealed_worker`` opens what is encrypted to the bank's key.
+
+    Without ``certificates`` (the bank has none itself yet) the stage certified is refused.
+    """
 
     bank: str
     minimum_stage: Stage
     customers: Customers
     identities: Identities
+    certificates: Certificates | None
     sealed_worker: Worker
     turns: Turns
     clock: Callable[[], float] = time.time
@@ -91,11 +98,13 @@ class Opener:
         # A number that is nobody's is judged like that of a customer without a registered key, so that strangers do
         # not learn from the default stage who has an account.
         customer = known or Customer(offer.customer, "", Stage.PASSWORD, b"")
-        opened: list[SessionOpening] = []
+        self._require_offer(offer, request.stage)
+        opened: list[tuple[SessionOpening, Presented | None]] = []
 
         def accept(identity: Identity, read: Read) -> None:
-            opened.append(self._signed(identity, read, offer, request.stage))
+            said = self._signed(identity, read, offer, request.stage)
             identity.require_current(self.clock())
+            opened.append((said, self._presented(identity, offer)))
             if known is None:
                 raise OpeningRefused(
                     Reason.KEY_NOT_ACTIVATED, "This bank has no account with this customer number.", "customer"
@@ -103,7 +112,8 @@ class Opener:
 
         identity = self.identities.present(request.stage, customer, offer.key, accept)
         self._require_floor(customer, request.stage)
-        return self._answer(frame, opened[-1], identity, request.stage, customer)
+        said, presented = opened[-1]
+        return self._answer(frame, said, identity, request.stage, customer, presented)
 
     def _unseal(self, sealed: bytes) -> SealedOpening:
         found = self.sealed_worker.open(sealed, Sealed())
@@ -112,6 +122,21 @@ class Opener:
                 Reason.MALFORMED, f"The opening is not sealed to this bank's key: {found.sentence}", "sealed"
             )
         return canonical.decode(SealedOpening, found.content)
+
+    def _require_offer(self, offer: SealedOpening, stage: Stage) -> None:
+        """In the stage certified both forms of the certificate are offered, else neither."""
+        for field in ("key", "certificate"):
+            given = getattr(offer, field) is not None
+            if stage.is_certified and not given:
+                raise OpeningRefused(Reason.CERTIFICATE_MISSING, field=field)
+            if given and not stage.is_certified:
+                raise OpeningRefused(Reason.MALFORMED, f"A {field} is offered in the stage certified only.", field)
+
+    def _presented(self, identity: Identity, offer: SealedOpening) -> Presented | None:
+        """The X.509 form, judged after GnuPG has judged the OpenPGP form, of which it must be the same."""
+        if offer.certificate is None or self.certificates is None:
+            return None
+        return self.certificates.present(offer.certificate, identity, int(self.clock()))
 
     def _signed(self, identity: Identity, read: Read, offer: SealedOpening, stage: Stage) -> SessionOpening:
         """What the customer signed, if it is about this very opening."""
@@ -126,6 +151,7 @@ class Opener:
             ("customer", offer.customer),
             ("stage", stage),
             ("offered", offered),
+            ("certificate", canonical.digest(offer.certificate) if offer.certificate is not None else None),
         ):
             if getattr(said, field) != expected:
                 raise OpeningRefused(
@@ -155,6 +181,7 @@ class Opener:
         identity: Identity,
         stage: Stage,
         customer: Customer,
+        presented: Presented | None,
     ) -> tuple[Session, tuple[Frame, Frame]]:
         share = Share(self.random)
         name = self.random(32)
@@ -162,4 +189,4 @@ class Opener:
         opened = Frame(FrameType.OPENED, messages.encode(answer))
         channel = Channel.of_bank(Secret(said.session_key), share.agree(said.share), transcript(frame, opened))
         proof = channel.seal(messages.encode(SessionProof(session=name)))
-        return Session(identity, stage, channel, customer.floor), (opened, proof)
+        return Session(identity, stage, channel, customer.floor, presented), (opened, proof)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, Self, get_args
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, select
 
 from bank import schema
 from bank.batch import Batch, Decided, Refused, Submission, identity, reused
@@ -28,8 +28,8 @@ IDLE_SECONDS: Final = 0.05
 HEAL_SECONDS: Final = 1.0
 """How long to wait between tries to sign a head that could not be signed."""
 
-KNOWN_KEYS: Final = 10_000
-"""Digests of keys that need no look-up, the newest."""
+KNOWN_DIGESTS: Final = 10_000
+"""Digests of keys and certificates that need no look-up, the newest."""
 
 _STAGES = get_args(LogEntry.__annotations__["stage"])
 _Ticket = tuple[Submission, "Future[Outcome]"]
@@ -66,7 +66,7 @@ class Posting:
         self._arrival = threading.Condition()
         self._stopping = False
         self._unsigned = False
-        self._known_keys: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._thread = threading.Thread(target=self._run, name="posting", daemon=True)
         self._thread.start()
 
@@ -137,16 +137,20 @@ class Posting:
             raise InvariantBroken("An order and its signed content differ; what was verified is what is posted.")
         if submission.stage not in _STAGES:
             raise InvariantBroken(f"{submission.stage!r} is not a stage.")
-        digest = submission.key_digest
-        if digest is not None and digest not in self._known_keys:
-            with self._ledger.reading() as connection:
-                known = connection.execute(select(schema.key.c.digest).where(schema.key.c.digest == digest)).first()
-            if known is None:
-                raise InvariantBroken(f"The key {digest} of an order is not recorded; record it before posting.")
-            with self._arrival:
-                self._known_keys[digest] = None
-                while len(self._known_keys) > KNOWN_KEYS:
-                    self._known_keys.popitem(last=False)
+        self._require_recorded("key", submission.key_digest, schema.key.c.digest)
+        self._require_recorded("certificate", submission.certificate_digest, schema.certificate.c.digest)
+
+    def _require_recorded(self, name: str, digest: str | None, column: "Column[str]") -> None:
+        if digest is None or digest in self._known:
+            return
+        with self._ledger.reading() as connection:
+            known = connection.execute(select(column).where(column == digest)).first()
+        if known is None:
+            raise InvariantBroken(f"The {name} {digest} of an order is not recorded; record it before posting.")
+        with self._arrival:
+            self._known[digest] = None
+            while len(self._known) > KNOWN_DIGESTS:
+                self._known.popitem(last=False)
 
     # What follows runs in the posting thread.
 

@@ -5,21 +5,28 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from bank.audit import Finding, OrderRow, audit
 from bank.home import BankHome
-from bank.identities import ROLE
+from bank.identities import ROLE, Authority
+from bank.revocations import RevocationLists
+from bank.storage import Ledger
+from ca.bridge import CertificateRefused, JudgedCertificate, RevocationList, Root, judge_leaf, open_root
 from keyring.certification import Certification, judged_home, registered_home
 from keyring.errors import KeyringError
 from keyring.verdict import Rejected, SignedByBank, SignedByCustomer
 from keyring.worker import Worker
-from protocol.orders import parse_time
+from protocol.orders import decode_order, parse_time
 from protocol.stages import OPERATOR, Stage
 
 KEYS_AT_ONCE = 64
-"""Keys whose workers are kept while the audit walks through the orders."""
+"""Keys whose workers, and certificates whose judgements, are kept while the audit walks through the orders."""
+
+GRACE_SECONDS = 60
+"""How much later than it was judged an order may have been booked."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def audit_bank(bank: BankHome, *, since: int, progress: Callable[[int, int], Non
         entries = done
         progress(done, total)
 
-    with bank.open_ledger() as ledger, Witnesses(bank) as witnesses:
+    with bank.open_ledger() as ledger, Witnesses(bank, ledger) as witnesses:
         findings = audit(
             ledger,
             verify_order=witnesses.order,
@@ -55,9 +62,11 @@ def audit_bank(bank: BankHome, *, since: int, progress: Callable[[int, int], Non
 class Witnesses:
     """Verifies orders and heads; keeps a gpg worker for each of the keys used last."""
 
-    def __init__(self, bank: BankHome) -> None:
+    def __init__(self, bank: BankHome, ledger: Ledger) -> None:
         self.orders = self.heads = 0
         self._bank = bank
+        self._ledger = ledger
+        self._judged: dict[tuple[bytes, str, str], JudgedCertificate] = {}
         self._keys: OrderedDict[bytes, tuple[Worker, Certification | None]] = OrderedDict()
         self._made = 0
 
@@ -101,8 +110,53 @@ class Witnesses:
                 return "Its key was not certified at the time when it was booked."
             if (certification.number, certification.role) != (row.entry.debtor, ROLE):
                 return f"Its key was certified for {certification.role} {certification.number}, not for its debtor."
+            refusal = self._certificate(row, row.key_fingerprint, certification, int(booked))
+            if refusal is not None:
+                return refusal
         self.orders += 1
         return None
+
+    def _certificate(self, row: OrderRow, fingerprint: str, certification: Certification, booked: int) -> str | None:
+        """None if the X.509 certificate was good when the order was booked, by the list of that time."""
+        if row.certificate is None or row.revocation_number is None:
+            if decode_order(row.content).version == 1:
+                return None  # it names the certified key itself
+            return "The certificate that it was accepted under, or the number of the revocation list, is missing."
+        place = (row.certificate, row.entry.debtor, fingerprint)
+        try:
+            if row.revocation_number not in self._lists:
+                return f"The revocation list {row.revocation_number}, by which it was accepted, is missing."
+            judged = self._judged.get(place) or judge_leaf(
+                row.certificate,
+                root=self._root,
+                role=ROLE,
+                number=row.entry.debtor,
+                fingerprint=fingerprint,
+                at=booked,
+            )
+            judged.require_good(booked, self._lists[row.revocation_number][0])
+        except (CertificateRefused, KeyringError) as error:
+            return f"Its certificate did not count when it was booked: {error}"
+        if len(self._judged) >= KEYS_AT_ONCE:
+            self._judged.clear()
+        self._judged[place] = judged
+        if judged.request_digest != certification.request_digest:
+            return "Its certificate and its certified key were not issued on the same request."
+        for newer, taken_at in self._lists.values():
+            if judged.serial in newer.revoked and taken_at + GRACE_SECONDS < booked:
+                return f"The revocation list {newer.number}, which the bank had by then, revokes its certificate."
+        return None
+
+    @cached_property
+    def _lists(self) -> dict[int, tuple[RevocationList, int]]:
+        """All revocation lists by number, and when each was taken."""
+        lists = RevocationLists(self._ledger, self._root)
+        return {each.number: (each, taken_at) for each, taken_at in lists.every()}
+
+    @cached_property
+    def _root(self) -> Root:
+        authority = self._authority()
+        return open_root(authority.root, authority.fingerprint)
 
     def _known(self, row: OrderRow, key: bytes, fingerprint: str) -> tuple[Worker, Certification | None]:
         found = self._keys.get(key)
@@ -120,9 +174,7 @@ class Witnesses:
         return found
 
     def _certified(self, row: OrderRow, key: bytes, fingerprint: str) -> Certification:
-        authority = self._bank.authority()
-        if authority is None:
-            raise KeyringError("the authority's key is not here; run `bank fetch`.")
+        authority = self._authority()
         with tempfile.TemporaryDirectory(prefix="cs-", dir=self._folder) as folder:
             _, certification, _ = judged_home(
                 Path(folder) / "k",
@@ -133,3 +185,9 @@ class Witnesses:
                 at=int(parse_time(row.entry.booked, "booked").timestamp()),
             )
         return certification
+
+    def _authority(self) -> Authority:
+        authority = self._bank.authority()
+        if authority is None:
+            raise KeyringError("the authority's key is not here; run `bank fetch`.")
+        return authority

@@ -17,13 +17,13 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration (bank/migrations/versions), which makes these tables."""
 
 BANK_ACCOUNT: Final = "0000"
 """The bank's own account: the other side of deposits and withdrawals, and the only one that may be negative."""
 
-APPEND_ONLY: Final = ("entry", "booking", "head")
+APPEND_ONLY: Final = ("entry", "booking", "head", "revocation_list", "certificate")
 """Tables whose rows are never changed or deleted; the database refuses it."""
 
 metadata = MetaData(
@@ -89,6 +89,31 @@ key = Table(
 )
 """Customers' OpenPGP keys as they were when orders were accepted under them, by the SHA-256 of their bytes."""
 
+revocation_list = Table(
+    "revocation_list",
+    metadata,
+    Column("number", _Place, primary_key=True, autoincrement=False),
+    Column("crl", LargeBinary, nullable=False),
+    Column("next_update", BigInteger, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+)
+"""The authority's revocation lists (DER) in the order in which the bank learned them; the highest number decides."""
+
+certificate = Table(
+    "certificate",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("number", String(16), ForeignKey("account.number"), nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("serial", String(40), nullable=False),
+    Column("fingerprint", String(40), nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+)
+"""X.509 certificates that were used, by the SHA-256 of the DER: customers', and the bank's own under its number.
+
+``serial`` is in hex; the dates are the certificate's, unix seconds, inclusive."""
+
 entry = Table(
     "entry",
     metadata,
@@ -103,13 +128,16 @@ entry = Table(
     Column("entry", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("message", LargeBinary),
+    Column("certificate_digest", String(64), ForeignKey("certificate.digest")),
+    Column("revocation_number", BigInteger, ForeignKey("revocation_list.number")),
     UniqueConstraint("identity"),
     CheckConstraint("leaf >= 0", name="leaf_counts"),
 )
 """One final decision: ``entry`` are the canonical bytes that the log hashes, ``content`` the order's, ``message`` the
 order as sent. ``hashes`` are those of every full subtree that this leaf completes, from the leaf upwards (log.py).
 ``identity`` is debtor, "/" and transfer identifier in one, because a batch looks up hundreds at once, and SQLite scans
-the table for a list of pairs. ``booking_count`` is how many orders were booked up to and including this one."""
+the table for a list of pairs. ``booking_count`` is how many orders were booked up to and including this one.
+``certificate_digest`` and ``revocation_number`` are those by which an order of the stage certified was accepted."""
 
 booking = Table(
     "booking",
@@ -136,3 +164,6 @@ head = Table(
 
 Index(None, booking.c.leaf)
 """From an entry to its legs, for audit and for the operator's list of transfers."""
+
+Index(None, certificate.c.number)
+"""From a customer to the certificates that were used under the number, when one is used for the first time."""

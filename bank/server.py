@@ -85,7 +85,8 @@ class Server:
         session, frames = self.opener.open(frame)
         connection.send(*frames, timeout_seconds=self.limits.send_seconds)
         connection.raise_frame_limit(self.limits.frame_bytes)
-        speaker = Speaker(session.identity.customer, session.stage, session.identity)
+        certificate = session.presented.judged if session.presented else None
+        speaker = Speaker(session.identity.customer, session.stage, session.identity, certificate)
         note("session-opened", level=10, peer=connection.peer, customer=speaker.customer, stage=speaker.stage.value)
         idle_seconds, first = self.limits.handshake_seconds, True
         while True:
@@ -94,7 +95,8 @@ class Server:
                 break
             if first:
                 # Only now is it known that the client holds the session key: a replayed opening ends before this.
-                self._use_stage(session)
+                if not self._use_stage(connection, session):
+                    return
                 idle_seconds, first = self.limits.idle_seconds, False
             answers = self._answers(connection, session, speaker, requests)
             self._send(connection, session, answers)
@@ -106,9 +108,18 @@ class Server:
         if self._listener.is_stopping():
             self._send(connection, session, [self.service.refuse(Reason.STOPPING, 0)])
 
-    def _use_stage(self, session: Session) -> None:
-        """The floor rises, and the key is kept as it is now: later evidence shows it as it was at posting."""
+    def _use_stage(self, connection: Connection, session: Session) -> bool:
+        """The floor rises, and key and certificate are kept as they are now: for later evidence, as at posting.
+
+        False if the session ends here, because meanwhile another key was used under the number.
+        """
         identity = session.identity
+        if session.presented and self.opener.certificates:
+            try:
+                self.opener.certificates.remember(session.presented, int(self.clock()))
+            except OpeningRefused as error:
+                self._send(connection, session, [self.service.refuse(error.reason, 0, error.sentence, error.field)])
+                return False
         self.customers.remember_key(
             identity.key_digest,
             identity.customer,
@@ -119,6 +130,7 @@ class Server:
         )
         if session.stage.rank > session.floor.rank:
             self.customers.raise_floor(session.identity.customer, session.stage)
+        return True
 
     def _group(self, connection: Connection, session: Session, idle_seconds: float) -> list[bytes]:
         """The next request and those that are here already behind it; empty at the end of input."""

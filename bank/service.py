@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from bank import accounts
+from bank.certificates import Certificates
 from bank.customers import Customers
 from bank.dossier import Dossier
 from bank.errors import BankError, Busy, RecordError, Stopping
@@ -16,6 +17,7 @@ from bank.posting import Outcome, Posting, Refused, Submission
 from bank.refusals import RefusalLimiter
 from bank.registration import examine
 from bank.storage import Ledger
+from ca.bridge import JudgedCertificate
 from keyring.errors import KeyringError
 from keyring.verdict import Rejected
 from protocol import messages
@@ -48,6 +50,9 @@ from protocol.orders import decode_order, format_time
 from protocol.receipts import decode_entry
 from protocol.stages import Stage
 
+ORDER_VERSION = 2
+"""The version in which new orders are taken; those of version 1 that were decided stay what they are."""
+
 DECISION_SECONDS = 60.0
 """Longest wait for the posting of an order; past it the client is told to ask again."""
 
@@ -58,11 +63,15 @@ class OutcomeUnknown(BankError):
 
 @dataclass(frozen=True)
 class Speaker:
-    """Whose requests these are: the customer, the stage, and the key by which GnuPG knew them (None: password)."""
+    """Whose requests these are: the customer, the stage, and the key by which GnuPG knew them (None: password).
+
+    ``certificate``: the X.509 one, in the stage certified.
+    """
 
     customer: str
     stage: Stage
     identity: Identity | None
+    certificate: JudgedCertificate | None = None
 
 
 Pending = Answer | Callable[[], Answer]
@@ -71,7 +80,10 @@ Pending = Answer | Callable[[], Answer]
 
 @dataclass(frozen=True)
 class Service:
-    """Answers requests of speakers that the stages have let in."""
+    """Answers requests of speakers that the stages have let in.
+
+    Without ``certificates`` (the bank has none itself yet) no orders of the stage certified are taken.
+    """
 
     bank: str
     minimum_stage: Stage
@@ -80,6 +92,7 @@ class Service:
     posting: Posting
     customers: Customers
     identities: Identities
+    certificates: Certificates | None
     dossier: Dossier
     refusals: RefusalLimiter
     clock: Callable[[], float] = time.time
@@ -152,6 +165,7 @@ class Service:
         """The order, once its authorship is proven as the stage asks; until then nothing is logged or used up."""
         content, message = request.order, None
         identity = speaker.identity if speaker.stage.orders_are_signed else None
+        digest, number = self._standing(speaker, now)
         if identity:
             identity.require_current(now)
             opened = self.identities.open(identity, request.order)
@@ -160,12 +174,15 @@ class Service:
                 raise OpeningRefused(reason, f"The order's signature is not accepted: {opened.sentence}", "order")
             content, message = opened.content, request.order
         order = decode_order(content)
+        if order.version != ORDER_VERSION:
+            raise OpeningRefused(
+                Reason.MALFORMED, f"New orders are taken in version {ORDER_VERSION}; update the program.", "version"
+            )
         if order.debtor != speaker.customer:
             raise OpeningRefused(Reason.NO_RIGHT, "The order is from another customer than this session.", "debtor")
         if order.bank != self.bank:
             raise OpeningRefused(Reason.NO_RIGHT, "The order is for another bank.", "bank")
-        certificate = identity.key_digest if identity and speaker.stage.is_certified else None
-        if order.certificate != certificate:
+        if order.certificate != digest:
             raise OpeningRefused(
                 Reason.CERTIFICATE_INVALID, "The order names another certificate than this session's.", "certificate"
             )
@@ -176,7 +193,20 @@ class Service:
             stage=speaker.stage.value,
             key_digest=identity.key_digest if identity else None,
             since=request.since,
+            certificate_digest=digest,
+            revocation_number=number,
         )
+
+    def _standing(self, speaker: Speaker, now: float) -> tuple[str | None, int | None]:
+        """Digest of the speaker's certificate and number of the list by which it is good now; of certified ones only.
+
+        The list is looked up for every order, so that a revocation stops the next one of an open session.
+        """
+        if not speaker.stage.is_certified:
+            return None, None
+        if speaker.certificate is None or self.certificates is None:
+            raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="certificate")
+        return speaker.certificate.digest, self.certificates.require_good(speaker.certificate, int(now))
 
     def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
         try:

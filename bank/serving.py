@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bank.certificates import Certificates
 from bank.config import Limits
 from bank.dossier import Dossier
 from bank.errors import ConfigurationError
@@ -20,6 +21,9 @@ from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
 from bank.server import Server
 from bank.service import Service
+from bank.watcher import DESK_SECONDS, Watcher
+from ca.applicant import Desk
+from ca.bridge import open_root
 from keyring.home import Home
 from keyring.worker import Worker
 from protocol.transport import Address
@@ -41,7 +45,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
     """
     config, limits = home.config, home.config.limits
     authority = home.authority()
-    if config.minimum_stage.is_certified and (authority is None or not home.certificate_path.exists()):
+    if config.minimum_stage.is_certified and (authority is None or home.certified() is None):
         raise ConfigurationError(
             "This bank has no certificate yet, and its minimum_stage is certified. Make a request with `bank request`, "
             "telephone the authority, then run `bank fetch`; `bank status` says where it stands."
@@ -59,6 +63,11 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         posting = stack.enter_context(home.open_posting(ledger, signer, clock))
         sealed_worker = stack.enter_context(Worker(home.gnupg, scratch=runtime))
         customers = home.customers(ledger)
+        certificates = None
+        if authority is not None:
+            certificates = Certificates(ledger, open_root(authority.root, authority.fingerprint))
+            desk = Desk(Address.parse(config.authority_address), timeout_seconds=DESK_SECONDS)
+            stack.enter_context(Watcher(certificates.lists, desk.revocations, limits.revocation_seconds, clock))
         service = Service(
             bank=config.fingerprint,
             minimum_stage=config.minimum_stage,
@@ -67,6 +76,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             posting=posting,
             customers=customers,
             identities=identities,
+            certificates=certificates,
             dossier=Dossier(home, ledger, posting, customers, signer, clock),
             refusals=RefusalLimiter(limits.refusals_per_minute),
             clock=clock,
@@ -76,6 +86,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             minimum_stage=config.minimum_stage,
             customers=customers,
             identities=identities,
+            certificates=certificates,
             sealed_worker=sealed_worker,
             turns=Turns(limits.openings_at_once, limits.wait_seconds),
             clock=clock,

@@ -1,19 +1,23 @@
 """The authority is its folder: configuration, key, decisions, and the desk's database, which it does not believe."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from ca.config import Configuration, read_configuration, write_configuration
+from ca import bridge, lists
+from ca.bridge import AgentKey, Root
+from ca.config import Configuration, checked_publish_url, read_configuration, write_configuration
 from ca.counter import Counter
+from ca.decisions import AuthorityStore
 from ca.documents import BANK
 from ca.errors import ConfigurationError, RequestError
-from ca.messages import DeskRefusal, RequestState, State, SubmitRequest
+from ca.messages import AuthorityKey, DeskRefusal, RequestState, State, SubmitRequest
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
-from ca.store import AuthorityStore, DeskStore, Filed
+from ca.store import DeskStore, Filed
 from keyring import keys
 from keyring.home import Home
 from protocol.secret import Secret
@@ -22,6 +26,17 @@ from protocol.transport import Address
 KEYS_FOLDER = "gnupg"
 DESK_FILE, DECISIONS_FILE = "desk.sqlite", "ca.sqlite"
 SHORTEST_PREFIX = 4
+ROOT_SECONDS: Final = 3652 * 86_400
+"""Ten years."""
+
+
+@dataclass(frozen=True)
+class Signing:
+    """The authority's private key at work: in its home for OpenPGP, as ``key`` of the ``root`` for X.509."""
+
+    home: Home
+    key: AgentKey
+    root: Root
 
 
 @dataclass(frozen=True)
@@ -34,9 +49,22 @@ class Authority:
     decisions: AuthorityStore
 
     @classmethod
-    def create(cls, path: Path, *, name: str, address: str, passphrase: Secret) -> "Authority":
-        """Make the key and the folder around it; a failure leaves nothing behind. Raises ConfigurationError."""
+    def create(
+        cls,
+        path: Path,
+        *,
+        name: str,
+        address: str,
+        passphrase: Secret,
+        clock: Callable[[], float],
+        publish_url: str = "",
+    ) -> "Authority":
+        """Make the key, its root certificate and first revocation list, and the folder around them.
+
+        ``clock`` gives unix seconds. A failure leaves nothing behind. Raises ConfigurationError.
+        """
         Address.parse(address)
+        checked_publish_url(publish_url)
         user_id = keys.user_id(name, "CA")
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,16 +77,15 @@ class Authority:
             home = Home.create(path / KEYS_FOLDER, own_keys=True)
             try:
                 fingerprint = keys.new_ca_key(home, user_id, passphrase)
-                key = keys.export_minimal(home, fingerprint)
+                authority = cls(
+                    path,
+                    Configuration(name, fingerprint, address, publish_url),
+                    DeskStore.create(path / DESK_FILE),
+                    AuthorityStore.create(path / DECISIONS_FILE),
+                )
+                authority._begin(passphrase, int(clock()))
             finally:
                 home.stop()  # or the agent would remember the passphrase
-            authority = cls(
-                path,
-                Configuration(name, fingerprint, address),
-                DeskStore.create(path / DESK_FILE),
-                AuthorityStore.create(path / DECISIONS_FILE),
-            )
-            authority.desk.put_authority(key)
             write_configuration(path, authority.configuration)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
@@ -93,9 +120,35 @@ class Authority:
         """The GnuPG home with the authority's private key."""
         return Home.open(self.path / KEYS_FOLDER)
 
+    @contextmanager
+    def signing(self, passphrase: Secret) -> Iterator[Signing]:
+        """The private key for as long as it is needed; its agent is ended then, and with it the passphrase."""
+        home, fingerprint = self.home(), self.configuration.fingerprint
+        try:
+            with bridge.agent_key(home, fingerprint, passphrase) as key:
+                yield Signing(home, key, bridge.open_root(self.decisions.root(), fingerprint))
+        finally:
+            home.stop()
+
+    def public(self) -> AuthorityKey:
+        """The authority's public key and root, from its own records."""
+        return AuthorityKey(
+            key=keys.export_minimal(self.home(), self.configuration.fingerprint), root=self.decisions.root()
+        )
+
+    def _begin(self, passphrase: Secret, at: int) -> None:
+        configuration = self.configuration
+        with bridge.agent_key(self.home(), configuration.fingerprint, passphrase) as key:
+            root = bridge.make_root(key, name=configuration.name, not_before=at, not_after=at + ROOT_SECONDS)
+            self.decisions.put_root(root)
+            opened = bridge.open_root(root, configuration.fingerprint)
+            first = lists.issue_list(self.decisions, key, opened, days=lists.DEFAULT_DAYS, at=at)
+        self.desk.put_authority(self.public())
+        self.desk.put_revocations(first.crl)
+
     def bank_keys(self, now: int) -> tuple[bytes, ...]:
-        """The keys that this authority has certified for the role bank and whose certificates have not expired."""
-        return tuple(each.key for each in self.decisions.certificates() if each.role == BANK and each.expires > now)
+        """The keys that this authority has certified for the role bank, by certificates that count."""
+        return tuple(each.key for each in self.decisions.certificates() if each.role == BANK and each.is_live(now))
 
     def request(self, identifier: str) -> Request:
         """The verified request whose identifier is, or begins with, ``identifier``; or the one open for that number.
@@ -121,7 +174,10 @@ class Authority:
             )
         found = self.desk.requests_like(prefix)
         if not found:
-            raise RequestError(f"There is no request {prefix} at the desk; `ca requests` lists what is there.")
+            raise RequestError(
+                f"There is no request {prefix} at the desk; `ca requests` lists what is there. One that waited for"
+                f" {self.configuration.limits.open_request_days} days is forgotten: its applicant makes another."
+            )
         if len(found) > 1:
             raise RequestError(f"{len(found)} requests begin with {prefix}; give more digits.")
         return self._believed(found[0])

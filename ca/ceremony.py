@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ca.authority import Authority
+from ca.decisions import Confirmation, Reopening
 from ca.documents import BANK, CUSTOMER
 from ca.errors import CeremonyError, NoticeError
 from ca.messages import State
 from ca.notices import AccountNotice, open_notice
 from ca.requests import Request
-from ca.store import Confirmation
 from keyring import keys, readout
 
 TEXT_CHARACTERS = 60
-"""Longest name of an operator and longest number dialled."""
+"""Longest name of an operator, number dialled and reason."""
 
 BY_CODE, BY_CALLING_BACK = "code from the letter", "called back"
 
@@ -104,6 +104,24 @@ def confirm(
     return result
 
 
+def reopen(
+    authority: Authority, identifier: str, *, reason: str, operator: str, clock: Callable[[], float]
+) -> Reopening:
+    """Give a locked request its tries again, and record who did so and why. Raises CeremonyError."""
+    request = authority.request(identifier)
+    reason, operator = _recorded(reason, "The reason"), _recorded(operator, "The operator's name")
+    with authority.decisions.exclusive():
+        state = authority.state(request.digest)
+        if state is not State.LOCKED:
+            raise CeremonyError(
+                f"The request {request.identifier} is not locked but {state.value}; there is nothing to reopen."
+            )
+        reopening = Reopening(request.digest, operator, reason, int(clock()))
+        authority.decisions.reopen(reopening)
+    authority.desk.mark(request.digest, State.WAITING)
+    return reopening
+
+
 def _require_waiting(authority: Authority, request: Request) -> None:
     state = authority.state(request.digest)
     if state is State.ISSUED:
@@ -113,7 +131,8 @@ def _require_waiting(authority: Authority, request: Request) -> None:
     if state is State.LOCKED:
         raise CeremonyError(
             f"The request {request.identifier} is locked after three mistakes; a new request is needed: have the"
-            f" applicant run `{request.content.role} request` again."
+            f" applicant run `{request.content.role} request` again. If the mistakes were ours, reopen it: `ca reopen"
+            f' {request.identifier} --reason "…"`.'
         )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from ca.documents import DOCUMENT_LIMIT_BYTES
@@ -13,8 +14,12 @@ from protocol.orders import Fingerprint
 from protocol.transport import Address
 
 CONFIGURATION_FILE = "ca.toml"
+CRL_FILE = "revocations.crl"
+"""Name of the revocation list in the published folder, and in the address that certificates give for it."""
 DEFAULT_ADDRESS = "127.0.0.1:7402"
 
+# What a certificate may give as an address, and so that the list's name still fits behind it.
+PublishUrl = Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]{1,100}(/[A-Za-z0-9._~-]{1,20}){0,4}/?)?\Z")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -39,17 +44,36 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
-    """``name`` of the authority, the ``fingerprint`` of its key, the ``address`` of its desk (host:port), limits."""
+    """``name`` of the authority, the ``fingerprint`` of its key, the ``address`` of its desk (host:port), limits.
+
+    ``publish_url`` is where the folder that `ca publish` writes is served, "" for nowhere.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     fingerprint: Fingerprint
     address: str = DEFAULT_ADDRESS
+    publish_url: PublishUrl = ""
     limits: Limits = Limits()
 
     @property
     def desk(self) -> Address:
         """Where the desk listens."""
         return Address.parse(self.address)
+
+    @property
+    def crl_url(self) -> str | None:
+        """Where the revocation list is published, as certificates say it; None where it is not."""
+        return f"{self.publish_url.rstrip('/')}/{CRL_FILE}" if self.publish_url else None
+
+
+def checked_publish_url(url: str) -> str:
+    """``url``, if certificates can name it; else ConfigurationError."""
+    try:
+        return msgspec.convert(url, PublishUrl)
+    except msgspec.ValidationError:
+        raise ConfigurationError(
+            f"{url[:100]!a} cannot stand in certificates; give an http or https address such as https://ca.example/pki"
+        ) from None
 
 
 def read_configuration(home: Path) -> Configuration:
@@ -73,9 +97,10 @@ def read_configuration(home: Path) -> Configuration:
 
 def write_configuration(home: Path, configuration: Configuration) -> None:
     """Write ca.toml for a new authority; the limits are left at their defaults and not written."""
+    keys = ("name", "fingerprint", "address", *(("publish_url",) if configuration.publish_url else ()))
     lines = (
         "# The certificate authority. Limits of the desk may follow under [limits].\n",
-        *(f"{key} = {settings.literal(getattr(configuration, key))}\n" for key in ("name", "fingerprint", "address")),
+        *(f"{key} = {settings.literal(getattr(configuration, key))}\n" for key in keys),
     )
     try:
         settings.write(home / CONFIGURATION_FILE, "".join(lines))

@@ -10,12 +10,13 @@ from ca.messages import (
     AskAuthority,
     AskBank,
     AskCertificate,
+    AskRevocations,
     DeskAnswer,
     DeskRefusal,
     DeskRequest,
     NoticeTaken,
-    PublicKey,
     RequestState,
+    Revocations,
     State,
     SubmitNotice,
     SubmitRequest,
@@ -33,7 +34,7 @@ Log = Callable[[str, dict[str, str]], None]
 
 
 class Counter:
-    """Takes requests and notices, hands out keys and states; for any number of threads at once.
+    """Takes requests and notices, hands out certificates and states; for any number of threads at once.
 
     ``clock`` gives Unix seconds.
     """
@@ -62,9 +63,11 @@ class Counter:
                 certified = self._store.bank()
                 if certified is None:
                     return DeskRefusal(True, "No bank is certified here yet; the bank makes its request first.")
-                return PublicKey(certified[0])
+                return certified[0]
             case AskAuthority():
-                return PublicKey(self._store.authority())
+                return self._store.authority()
+            case AskRevocations():
+                return Revocations(self._store.revocations())
 
     def _take_request(self, message: bytes, host: str) -> DeskAnswer:
         self._require_size(message, RequestError)
@@ -140,7 +143,7 @@ class Counter:
         """The certified key; but where it has expired and a newer request is open, the state of that."""
         certified = self._store.certificate(fingerprint)
         if certified is not None and certified[1] > self._clock():
-            return PublicKey(certified[0])
+            return certified[0]
         filed = [each for each in self._store.requests_of(fingerprint) if each.state is not State.ISSUED]
         if filed:
             return _state(filed[-1])

@@ -1,5 +1,7 @@
 """One root for everything that the certificate authority, its desk and those who apply there can get wrong."""
 
+from protocol.codes import Reason
+
 
 class CaError(Exception):
     """The certificate authority cannot do what was asked; the text says why, and what to do next."""
@@ -29,9 +31,21 @@ class IssuingError(CaError):
     """No certificate was issued."""
 
 
+class RevocationError(CaError):
+    """Nothing was revoked, and no list was made."""
+
+
 class DeskError(CaError):
     """The desk did not answer, or refused; nothing that it said was used."""
 
 
 class UnprovenKey(CaError):
-    """The authority does not vouch for what was handed out as it must; nothing of it was used."""
+    """The authority does not vouch for what was handed out as it must; nothing of it was used.
+
+    ``rule`` is the kebab-case name of the rule that is broken, in the OpenPGP or the X.509 form; ``reason`` its code.
+    """
+
+    def __init__(self, sentence: str, rule: str = "proven", reason: Reason = Reason.CERTIFICATE_INVALID) -> None:
+        super().__init__(sentence)
+        self.rule = rule
+        self.reason = reason

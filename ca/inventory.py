@@ -3,19 +3,23 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ca.authority import Authority
-from ca.errors import CaError
+from ca.authority import SHORTEST_PREFIX, Authority
+from ca.decisions import Certificate
+from ca.errors import CaError, RequestError
 from ca.messages import State
 from ca.requests import IDENTIFIER_DIGITS, CertificateRequest, claimed_request
 from ca.store import Filed
+from protocol import canonical
 from protocol.orders import format_time
 
 DAY_SECONDS = 86_400
 SOON_DAYS = 14
+SERIAL_DIGITS = 16
+"""So many of a serial number's 40 hexadecimal digits tell it apart in a table."""
 _TOLD = {
     State.WAITING: "waiting for the call",
     State.CONFIRMED: "confirmed, to be issued",
-    State.LOCKED: "locked, a new request is needed",
+    State.LOCKED: "locked: reopen it, or a new request is needed",
     State.ISSUED: "issued, but not at the desk: issue again",
 }
 
@@ -45,6 +49,7 @@ class Issued:
     role: str
     name: str
     fingerprint: str
+    serial: str
     issued: str
     expires: str
     days_left: int
@@ -54,12 +59,16 @@ class Issued:
         """By column, in their order."""
         return asdict(self)
 
+    def as_row(self) -> dict[str, Any]:
+        """As :meth:`as_dict`, but with a serial number that fits in a table."""
+        return {**asdict(self), "serial": self.serial[:SERIAL_DIGITS]}
+
 
 def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
     """Requests whose certificate is not at the desk yet, oldest first; ``now`` in Unix seconds."""
     keys_of: dict[tuple[str, str], set[str]] = {}
     for certificate in authority.decisions.certificates():
-        if certificate.expires > now:
+        if certificate.is_live(now):
             keys_of.setdefault((certificate.number, certificate.role), set()).add(certificate.fingerprint)
     filed = [(each, _claimed(each)) for each in authority.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)]
     for _, claimed in filed:
@@ -82,27 +91,86 @@ def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
 
 
 def certificates(authority: Authority, now: int) -> tuple[Issued, ...]:
-    """The inventory, what expires next first and what has expired last."""
-    found = sorted(authority.decisions.certificates(), key=lambda each: (each.expires <= now, each.expires))
+    """The inventory: what counts, what expires next first; then what has expired or was revoked."""
+    every = authority.decisions.certificates()
+    renewed = {each.renews for each in every}
     return tuple(
         Issued(
             number=each.number,
             role=each.role,
             name=each.name,
             fingerprint=each.fingerprint,
+            serial=each.serial,
             issued=format_time(each.issued),
             expires=format_time(each.expires),
             days_left=max(0, (each.expires - now) // DAY_SECONDS),
-            state=_certificate_state(each.expires - now),
+            state=certificate_state(each, now, renewed=each.serial in renewed),
         )
-        for each in found
+        for each in sorted(every, key=lambda each: (not each.is_live(now), each.expires))
     )
 
 
-def _certificate_state(seconds_left: int) -> str:
-    if seconds_left <= 0:
+def certificate_state(certificate: Certificate, now: int, *, renewed: bool) -> str:
+    """In a word or two what the certificate is worth at ``now`` (unix seconds)."""
+    if certificate.revoked_at is not None:
+        return "revoked"
+    if not certificate.is_live(now):
         return "expired"
-    return "expires soon" if seconds_left < SOON_DAYS * DAY_SECONDS else "valid"
+    if renewed:
+        return "valid, renewed"
+    return "expires soon" if certificate.expires - now < SOON_DAYS * DAY_SECONDS else "valid"
+
+
+def described(authority: Authority, certificate: Certificate, now: int) -> dict[str, Any]:
+    """One certificate in full, by the names of its parts; "" where there is nothing to say."""
+    renewal = next((each for each in authority.decisions.certificates() if each.renews == certificate.serial), None)
+    confirmation = authority.decisions.confirmation(certificate.digest)
+    return {
+        "number": certificate.number,
+        "role": certificate.role,
+        "name": certificate.name,
+        "state": certificate_state(certificate, now, renewed=renewal is not None),
+        "fingerprint": certificate.fingerprint,
+        "serial": certificate.serial,
+        "sha256": canonical.digest(certificate.der),
+        "issued": format_time(certificate.issued),
+        "expires": format_time(certificate.expires),
+        "request": certificate.digest,
+        "confirmed_by": confirmation.operator if confirmation else "",
+        "confirmed_at": format_time(confirmation.at) if confirmation else "",
+        "reached_by": f"{confirmation.reached_by} {confirmation.dialled}".strip() if confirmation else "",
+        "reopened": "; ".join(
+            f"{format_time(each.at)} by {each.operator}: {each.reason}"
+            for each in authority.decisions.reopenings(certificate.digest)
+        ),
+        "renews": certificate.renews,
+        "renewed_by": renewal.serial if renewal else "",
+        "revoked": format_time(certificate.revoked_at) if certificate.revoked_at is not None else "",
+        "reason": certificate.reason,
+    }
+
+
+def find(authority: Authority, text: str, now: int) -> Certificate:
+    """The certificate with this number, fingerprint, serial number or request; of several the newest that counts.
+
+    Serial numbers and requests may be shortened. Raises RequestError.
+    """
+    every = authority.decisions.certificates()
+    wanted = "".join(text.split())
+    found = [each for each in every if wanted in (each.number, each.fingerprint) or wanted.upper() == each.fingerprint]
+    if not found and len(wanted) >= SHORTEST_PREFIX:
+        prefix = wanted.lower()
+        found = [each for each in every if each.serial.startswith(prefix)] or [
+            each for each in every if each.digest.startswith(prefix)
+        ]
+        if len({each.digest for each in found}) > 1:
+            raise RequestError(f"Several certificates or requests begin with {prefix[:40]}; give more digits.")
+    if not found:
+        raise RequestError(
+            f"There is no certificate {text[:60]!a}; give a customer number, fingerprint, serial number or request, as"
+            " `ca list` and `ca requests` show them."
+        )
+    return max(found, key=lambda each: (each.is_live(now), each.issued))
 
 
 def _claimed(filed: Filed) -> CertificateRequest | None:

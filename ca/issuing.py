@@ -1,54 +1,110 @@
 """Only what was confirmed is certified: the very document, recomputed from its bytes at the moment of signing."""
 
 from collections.abc import Callable
+from typing import Final
 
-from ca.authority import Authority
+from cryptography import x509
+
+from ca import bridge
+from ca.authority import Authority, Signing
+from ca.decisions import Certificate, Confirmation
 from ca.errors import IssuingError
-from ca.messages import State
-from ca.requests import Request
-from ca.store import Certificate, Confirmation
+from ca.messages import MailedCertificates, State, encode
+from ca.requests import Request, open_request
 from keyring import certification, keys
 from protocol.orders import format_time
 from protocol.secret import Secret
 
 DEFAULT_DAYS = 90
 DAYS_LIMIT = 825
+DAY_SECONDS: Final = 86_400
 
 
 def issue(
     authority: Authority, identifier: str, *, days: int, passphrase: Secret, clock: Callable[[], float]
 ) -> Certificate:
-    """Certify the key of a confirmed request for ``days`` days and put it out at the desk.
+    """Certify the key of a confirmed request for ``days`` days, in both forms, and put it out at the desk.
 
     Issuing again what was issued only puts it out again. Raises IssuingError, RequestError, PassphraseError.
     """
-    if not 1 <= days <= DAYS_LIMIT:
-        raise IssuingError(f"A certificate lasts 1 to {DAYS_LIMIT} days, not {days}.")
     request = authority.request(identifier)
     # Held while gpg works, so that two operators cannot give one number to two keys.
     with authority.decisions.exclusive():
         certificate = authority.decisions.certificate(request.digest)
         if certificate is None:
-            confirmation = _confirmed(authority, request)
-            _require_free(authority, request, int(clock()))
-            certificate = _certified(authority, request, confirmation, days, passphrase)
+            confirmation, now = _confirmed(authority, request), int(clock())
+            _require_free(authority, request, now)
+            certificate = _certified(authority, request, confirmation, days, passphrase, now)
             authority.decisions.add_certificate(certificate)
+        _require_not_revoked(certificate)
     authority.desk.put_certificate(certificate)
     authority.desk.mark(request.digest, State.ISSUED)
     return certificate
 
 
+def renew(
+    authority: Authority, certificate: Certificate, *, days: int, passphrase: Secret, clock: Callable[[], float]
+) -> Certificate:
+    """Certify the same key anew while its certificate counts, on the same confirmed request, and put it out.
+
+    The certificate before stays good until its end. Raises IssuingError, RequestError, PassphraseError.
+    """
+    with authority.decisions.exclusive():
+        now = int(clock())
+        newest = require_renewable(authority, certificate, now)
+        request = open_request(newest.request)
+        confirmation = _confirmed(authority, request)
+        renewed = _certified(authority, request, confirmation, days, passphrase, now, renews=newest.serial)
+        authority.decisions.add_certificate(renewed)
+    authority.desk.put_certificate(renewed)
+    return renewed
+
+
 def for_mail(authority: Authority, certificate: Certificate, now: int) -> bytes:
-    """The certified key, the authority's and the bank's one after the other, as `gpg --export` would write them."""
-    banks = [key for key in authority.bank_keys(now) if key != certificate.key]
-    return b"".join((certificate.key, authority.desk.authority(), *banks))
+    """All that the desk would hand out with this certificate, for those who get it by mail (canonical JSON)."""
+    newest = authority.decisions.newest_list()
+    banks = [each for each in authority.decisions.certificates() if each.role == "bank" and each.is_live(now)]
+    bank = max(banks, key=lambda each: each.issued, default=None)
+    return encode(
+        MailedCertificates(
+            authority=authority.public(),
+            bank=bank.certified if bank and bank.fingerprint != certificate.fingerprint else None,
+            certified=certificate.certified,
+            crl=newest.crl if newest else b"",
+        )
+    )
 
 
 def require_issuable(authority: Authority, identifier: str) -> None:
     """Raises what :func:`issue` would raise before it signs, so that no passphrase is asked for in vain."""
     request = authority.request(identifier)
-    if authority.decisions.certificate(request.digest) is None:
+    certificate = authority.decisions.certificate(request.digest)
+    if certificate is None:
         _confirmed(authority, request)
+    else:
+        _require_not_revoked(certificate)
+
+
+def require_renewable(authority: Authority, certificate: Certificate, now: int) -> Certificate:
+    """The newest renewal of this certificate, if it can be renewed again; else IssuingError."""
+    newest = authority.decisions.certificate(certificate.digest) or certificate
+    _require_not_revoked(newest)
+    if not newest.is_live(now):
+        raise IssuingError(
+            f"The certificate of the {newest.role} {newest.number} ended on {format_time(newest.expires)}, and only"
+            f" one that still counts can be renewed; its owner makes a new request: `{newest.role} request`."
+        )
+    if newest.issued >= now:
+        raise IssuingError("The certificate was issued in this very second; there is nothing to renew yet.")
+    return newest
+
+
+def _require_not_revoked(certificate: Certificate) -> None:
+    if certificate.revoked_at is not None:
+        raise IssuingError(
+            f"The certificate of the {certificate.role} {certificate.number} was revoked on"
+            f" {format_time(certificate.revoked_at)}; its owner has to make a new key, and a request for that."
+        )
 
 
 def _confirmed(authority: Authority, request: Request) -> Confirmation:
@@ -70,56 +126,84 @@ def _require_free(authority: Authority, request: Request, now: int) -> None:
     """No live certificate may be contradicted: a number in a role has one key, and a key has one number."""
     content = request.content
     for other in authority.decisions.certificates():
-        if other.expires <= now:
+        if other.fingerprint == content.fingerprint:
+            _require_not_revoked(other)  # for ever: who may have the private key is not known any more
+        if not other.is_live(now):
             continue
         until = format_time(other.expires)
         if (other.number, other.role) == (content.number, content.role) and other.fingerprint != content.fingerprint:
             raise IssuingError(
                 f"The {other.role} {other.number} has a certificate for another key until {until}; it has to be revoked"
-                " before this one can be issued. Nothing was issued."
+                f" before this one can be issued: `ca revoke {other.number} --reason superseded`. Nothing was issued."
             )
         if other.fingerprint == content.fingerprint:
             raise IssuingError(
-                f"This key is certified already, for the {other.role} {other.number} until {until}; a new certificate"
-                " for it can be issued when that one has expired. Nothing was issued."
+                f"This key is certified already, for the {other.role} {other.number} until {until}; renew that with"
+                f" `ca renew {other.number}`. Nothing was issued."
             )
 
 
 def _certified(
-    authority: Authority, request: Request, confirmation: Confirmation, days: int, passphrase: Secret
+    authority: Authority,
+    request: Request,
+    confirmation: Confirmation,
+    days: int,
+    passphrase: Secret,
+    now: int,
+    *,
+    renews: str = "",
 ) -> Certificate:
-    content, ca_fingerprint = request.content, authority.configuration.fingerprint
-    home = authority.home()
-    try:
-        keys.import_key(home, content.key, expected_fingerprint=confirmation.fingerprint)
-        certification.certify(
-            home,
-            confirmation.fingerprint,
-            request.user_id,
-            number=confirmation.number,
-            role=confirmation.role,
-            request_digest=request.digest,
-            days=days,
-            passphrase=passphrase,
-            notations={
-                "confirmed-by": confirmation.operator,
-                "confirmed-at": format_time(confirmation.at),
-                # How, but not at which number: everyone can read a certificate.
-                "reached-by": confirmation.reached_by,
-            },
-            certifier=ca_fingerprint,
+    """Both forms; all that can be refused is refused before the first of them is signed."""
+    if not 1 <= days <= DAYS_LIMIT:
+        raise IssuingError(f"A certificate lasts 1 to {DAYS_LIMIT} days, not {days}; choose a number between.")
+    signing_request = request.signing_request()
+    with authority.signing(passphrase) as signing:
+        if now + (days + 1) * DAY_SECONDS > signing.root.not_after:
+            raise IssuingError(
+                f"The root certificate ends on {format_time(signing.root.not_after)}, and nothing that it signs may"
+                " outlive it; choose fewer --days."
+            )
+        made = _certification(signing, request, confirmation, days, passphrase)
+        der = bridge.make_leaf(
+            signing.key, signing.root, signing_request, made, crl_url=authority.configuration.crl_url
         )
-        made = certification.read_certification(home, confirmation.fingerprint, ca_fingerprint)
-        key = keys.export(home, confirmation.fingerprint)
-    finally:
-        home.stop()  # the agent would remember the passphrase
+        key = keys.export(signing.home, confirmation.fingerprint)
     return Certificate(
+        serial=f"{x509.load_der_x509_certificate(der).serial_number:040x}",
         digest=request.digest,
         number=made.number,
         role=made.role,
-        name=content.name,
+        name=request.content.name,
         fingerprint=confirmation.fingerprint,
         issued=made.created,
         expires=made.expires,
         key=key,
+        der=der,
+        request=request.message,
+        renews=renews,
     )
+
+
+def _certification(
+    signing: Signing, request: Request, confirmation: Confirmation, days: int, passphrase: Secret
+) -> certification.Certification:
+    """The OpenPGP form, made by gpg and read back."""
+    keys.import_key(signing.home, request.content.key, expected_fingerprint=confirmation.fingerprint)
+    certification.certify(
+        signing.home,
+        confirmation.fingerprint,
+        request.user_id,
+        number=confirmation.number,
+        role=confirmation.role,
+        request_digest=request.digest,
+        days=days,
+        passphrase=passphrase,
+        notations={
+            "confirmed-by": confirmation.operator,
+            "confirmed-at": format_time(confirmation.at),
+            # How, but not at which number: everyone can read a certificate.
+            "reached-by": confirmation.reached_by,
+        },
+        certifier=signing.key.fingerprint,
+    )
+    return certification.read_certification(signing.home, confirmation.fingerprint, signing.key.fingerprint)

@@ -43,14 +43,18 @@ class AskCertificate(_Wire, frozen=True, tag="ask-certificate"):
 
 
 class AskBank(_Wire, frozen=True, tag="ask-bank"):
-    """Asks for the bank's certified key."""
+    """Asks for the bank's certificate, in both forms."""
 
 
 class AskAuthority(_Wire, frozen=True, tag="ask-authority"):
-    """Asks for the authority's public key."""
+    """Asks for the authority's public key and root certificate."""
 
 
-DeskRequest = SubmitRequest | SubmitNotice | AskCertificate | AskBank | AskAuthority
+class AskRevocations(_Wire, frozen=True, tag="ask-revocations"):
+    """Asks for the authority's newest revocation list."""
+
+
+DeskRequest = SubmitRequest | SubmitNotice | AskCertificate | AskBank | AskAuthority | AskRevocations
 
 
 class RequestState(_Wire, frozen=True, tag="request-state"):
@@ -64,10 +68,36 @@ class NoticeTaken(_Wire, frozen=True, tag="notice-taken"):
     """The notice is kept for the authority's operator, who judges it."""
 
 
-class PublicKey(_Wire, frozen=True, tag="public-key"):
-    """A key as asked for, binary; whoever receives it verifies it against a pinned fingerprint."""
+class Certified(_Wire, frozen=True, tag="certified"):
+    """Both forms of one certificate: the certified OpenPGP key, binary, and the X.509 certificate, DER."""
+
+    certificate: bytes
+    key: bytes
+
+
+class AuthorityKey(_Wire, frozen=True, tag="authority-key"):
+    """The authority's OpenPGP key, binary, and its X.509 root, DER; only the pinned fingerprint makes them that."""
 
     key: bytes
+    root: bytes
+
+
+class Revocations(_Wire, frozen=True, tag="revocations"):
+    """The authority's revocation list, DER."""
+
+    crl: bytes
+
+
+class MailedCertificates(_Wire, frozen=True, tag="mailed-certificates"):
+    """What `ca issue --out` writes for those who mail it: all that the desk would hand out, in one file.
+
+    ``bank`` is null where no bank is certified yet, or where ``certified`` is the bank's own certificate.
+    """
+
+    authority: AuthorityKey
+    bank: Certified | None
+    certified: Certified
+    crl: bytes
 
 
 class DeskRefusal(_Wire, frozen=True, tag="desk-refusal"):
@@ -77,7 +107,7 @@ class DeskRefusal(_Wire, frozen=True, tag="desk-refusal"):
     sentence: str
 
 
-DeskAnswer = RequestState | NoticeTaken | PublicKey | DeskRefusal
+DeskAnswer = RequestState | NoticeTaken | Certified | AuthorityKey | Revocations | DeskRefusal
 
 
 def encode(message: Struct) -> bytes:

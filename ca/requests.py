@@ -1,4 +1,4 @@
-"""A certificate request is one document, signed by the very key that it asks to have certified."""
+"""A certificate request is one document, in both forms, signed by the very key that it asks to have certified."""
 
 import tempfile
 import unicodedata
@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from ca import bridge
+from ca.bridge import SigningRequest
 from ca.documents import BANK, BANK_NUMBER, claimed_content, decoded, verified_content
 from ca.errors import RequestError
 from keyring import certification, keys, messages
@@ -25,13 +27,17 @@ IDENTIFIER_DIGITS = 16
 
 
 class CertificateRequest(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="certificate-request"):
-    """What the applicant signs: ``key`` is the binary minimal export of the public key with one user ID."""
+    """What the applicant signs: ``key`` is the binary minimal export of the public key with one user ID.
+
+    ``pkcs10`` is the same request for the X.509 form, DER (RFC 2986), signed by the same key.
+    """
 
     created: Time
     fingerprint: Fingerprint
     key: bytes
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     number: AccountNumber
+    pkcs10: bytes
     role: Role
     version: Literal[1] = 1
 
@@ -54,6 +60,17 @@ class Request:
         """The one user ID to be certified."""
         return keys.user_id(self.content.name, self.content.number)
 
+    def signing_request(self) -> SigningRequest:
+        """The X.509 form, verified, for this very key, role, number and name. Raises RequestError."""
+        content = self.content
+        return bridge.open_request(
+            content.pkcs10,
+            fingerprint=content.fingerprint,
+            role=content.role,
+            number=content.number,
+            name=content.name,
+        )
+
 
 def make_request(
     home: Home,
@@ -67,15 +84,19 @@ def make_request(
 ) -> bytes:
     """The request for the key ``fingerprint`` in ``home`` as an OpenPGP message signed by that key.
 
-    ``clock`` gives Unix seconds. Raises RequestError if the key's user ID is not "Name (number)", and KeyringError if
-    the key cannot sign.
+    ``clock`` gives Unix seconds. Without a passphrase gpg-agent asks for it where the key has one. Raises RequestError
+    if the key's user ID is not "Name (number)", and KeyringError or CaError if the key cannot sign.
     """
+    name = unicodedata.normalize("NFC", name)
+    with bridge.agent_key(home, fingerprint, passphrase, ask=passphrase is None) as key:
+        pkcs10 = bridge.make_request(key, role=role, number=number, name=name)
     content = CertificateRequest(
         created=format_time(clock()),
         fingerprint=fingerprint,
         key=keys.export_minimal(home, fingerprint),
-        name=unicodedata.normalize("NFC", name),
+        name=name,
         number=number,
+        pkcs10=pkcs10,
         role=role,
     )
     # Decoded again, so that we refuse to sign what the desk would refuse to take.
@@ -108,7 +129,9 @@ def open_request(message: bytes) -> Request:
         raise RequestError(f"The key in the request cannot be certified: {error}") from None
     if decoded(CertificateRequest, content, RequestError) != claimed:
         raise RequestError("What is signed is not what the request claims; make a new request.")
-    return Request(message, claimed, canonical.digest(content))
+    opened = Request(message, claimed, canonical.digest(content))
+    opened.signing_request()  # for its refusal
+    return opened
 
 
 def _require_sense(request: CertificateRequest) -> None:

@@ -8,7 +8,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from customer.errors import CustomerError, NotProven, NotReady
 from customer.store import KeptHead
@@ -16,6 +16,9 @@ from keyring.home import Home
 from protocol import canonical
 from protocol.errors import ProtocolError
 from protocol.receipts import LogEntry, Receipt, TreeHead, check_consistency, check_inclusion, check_order
+
+if TYPE_CHECKING:
+    from ca.messages import AuthorityKey, Certified
 
 FOLDER: Final = "views"
 REGISTERED: Final = "registered"
@@ -25,16 +28,17 @@ _ABOUT: Final = "view.json"
 
 @dataclass(frozen=True)
 class BankView:
-    """A home that holds the bank's key; ``expires`` is when its certification ends (Unix seconds), None without one.
+    """A home that holds the bank's key; ``expires`` is when its certificate ends (Unix seconds), None without one.
 
-    The signing subkeys and the end were read from gpg when the view was made: asking again would cost each transfer a
-    process.
+    ``serial`` is that of its X.509 certificate, 0 without one. All was judged when the view was made: asking gpg again
+    would cost each transfer a process.
     """
 
     home: Home
     fingerprint: str
     signing_subkeys: frozenset[str]
     expires: int | None
+    serial: int = 0
 
     @property
     def certified(self) -> bool:
@@ -104,7 +108,11 @@ def open_view(folder: Path, kind: str, fingerprint: str, now: float) -> BankView
         about = json.loads((place / _ABOUT).read_bytes())
         expires = about["expires"]
         view = BankView(
-            Home.open(place / "gnupg"), str(about["bank"]), frozenset(map(str, about["signing_subkeys"])), expires
+            Home.open(place / "gnupg"),
+            str(about["bank"]),
+            frozenset(map(str, about["signing_subkeys"])),
+            expires,
+            int(about["serial"], 16),
         )
     except FileNotFoundError:
         raise NotReady(f"The bank's key is not here yet; get it with {command}.") from None
@@ -116,7 +124,10 @@ def open_view(folder: Path, kind: str, fingerprint: str, now: float) -> BankView
         )
     # gpg goes on trusting a certification past its end until its trust is computed anew, so the end is decided here.
     if expires is not None and now >= expires:
-        raise NotReady("The bank's certificate has ended; get the new one with `customer fetch`.")
+        raise NotReady(
+            "The bank's certificate has ended, and nothing is sent to it. Get the new one with `customer fetch`; if "
+            "there is none, the bank must have it renewed."
+        )
     return view
 
 
@@ -130,22 +141,33 @@ def make_registered(folder: Path, key: bytes, fingerprint: str) -> BankView:
 
 
 def make_certified(
-    folder: Path, key: bytes, fingerprint: str, authority_key: bytes, authority_fingerprint: str
+    folder: Path,
+    bank: "Certified",
+    fingerprint: str,
+    authority: "AuthorityKey",
+    authority_fingerprint: str,
+    *,
+    crl: bytes,
+    at: int,
+    highest_crl_number: int,
 ) -> BankView:
-    """A view that rests on the authority's word for the pinned bank. Raises CaError if it gives none."""
+    """A view that rests on the authority's word for the pinned bank, in both forms. Raises CaError if it gives none."""
     from ca.applicant import judged_party
     from ca.documents import BANK, BANK_NUMBER
 
-    home, certification = judged_party(
+    home, proven = judged_party(
         _fresh(folder, CERTIFIED) / "gnupg",
-        offered=key,
-        ca_key=authority_key,
+        bank,
+        authority=authority,
+        crl=crl,
         ca_fingerprint=authority_fingerprint,
         fingerprint=fingerprint,
         number=BANK_NUMBER,
         role=BANK,
+        at=at,
+        highest_crl_number=highest_crl_number,
     )
-    return _put_in_place(folder, CERTIFIED, home, fingerprint, certification.expires)
+    return _put_in_place(folder, CERTIFIED, home, fingerprint, proven.certification.expires, proven.certificate.serial)
 
 
 def _fresh(folder: Path, kind: str) -> Path:
@@ -155,7 +177,9 @@ def _fresh(folder: Path, kind: str) -> Path:
     return new
 
 
-def _put_in_place(folder: Path, kind: str, home: Home, fingerprint: str, expires: int | None) -> BankView:
+def _put_in_place(
+    folder: Path, kind: str, home: Home, fingerprint: str, expires: int | None, serial: int = 0
+) -> BankView:
     from keyring import keys
 
     signing = sorted(
@@ -164,7 +188,7 @@ def _put_in_place(folder: Path, kind: str, home: Home, fingerprint: str, expires
         if "s" in part.capabilities and part.validity not in ("r", "e", "i", "d")
     )
     new, place, old = (folder / FOLDER / name for name in (f"{kind}.new", kind, f"{kind}.old"))
-    about = {"bank": fingerprint, "expires": expires, "signing_subkeys": signing}
+    about = {"bank": fingerprint, "expires": expires, "serial": f"{serial:x}", "signing_subkeys": signing}
     (new / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     if not signing:
         raise CustomerError("The bank's key has no subkey that signs heads of its log; ask the bank for its key.")
@@ -173,4 +197,4 @@ def _put_in_place(folder: Path, kind: str, home: Home, fingerprint: str, expires
         place.rename(old)
     new.rename(place)
     shutil.rmtree(old, ignore_errors=True)
-    return BankView(Home.open(place / "gnupg"), fingerprint, frozenset(signing), expires)
+    return BankView(Home.open(place / "gnupg"), fingerprint, frozenset(signing), expires, serial)

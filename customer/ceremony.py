@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ca.applicant import Desk, explain, verify_own
-from ca.messages import RequestState, State
+from ca.applicant import Desk, explain, read_mailed, verify_own
+from ca.errors import DeskError
+from ca.messages import AuthorityKey, Certified, RequestState, State
 from ca.requests import claimed_request, make_request
-from customer import bank_view, config, conversing
+from customer import bank_view, config, conversing, revocations
 from customer.config import Config
-from customer.errors import CustomerError, NotProven, NotReady
+from customer.errors import CustomerError, NotProven
 from customer.home import KEYS_FOLDER, CustomerHome, gnupg_home, make_folder
-from customer.store import Fact
-from keyring import keys, packets
-from keyring.errors import KeyringError
+from customer.store import Fact, KeptCertificate
+from keyring import keys
 from keyring.home import Home
 from protocol.letter import Letter
 from protocol.messages import Registered, RegisterKey
@@ -21,7 +21,6 @@ from protocol.secret import Secret
 from protocol.stages import Stage
 from protocol.transport import Address
 
-PUBLIC_KEY_TAG = 6
 _PINNED = (
     ("customer", "number"),
     ("customer", "name"),
@@ -35,11 +34,36 @@ _PINNED = (
 
 
 @dataclass(frozen=True)
+class Requested:
+    """Where a request stands, and the SHA-256 of its content (64 hex digits; "" if it was not made in this home)."""
+
+    state: RequestState
+    digest: str
+
+
+@dataclass(frozen=True)
 class Fetched:
-    """What the authority handed out: until when it certifies the own key (Unix seconds), or how far the request is."""
+    """What the authority handed out: until when it certifies the own key (Unix seconds), or how far the request is.
+
+    ``before`` is until when the own key was certified as known here before, None if it was not; ``crl_number`` and
+    ``crl_until`` are those of the newest revocation list that is kept, 0 without one.
+    """
 
     until: int | None
     state: State
+    before: int | None = None
+    crl_number: int = 0
+    crl_until: int = 0
+
+
+@dataclass(frozen=True)
+class _HandedOut:
+    """What came from the desk or by mail, nothing of it verified; ``bank`` is None where the mail has none."""
+
+    own: Certified
+    authority: AuthorityKey
+    bank: Certified | None
+    crl: bytes
 
 
 def from_letter(letter: Letter) -> Config:
@@ -100,7 +124,7 @@ def register(home: CustomerHome) -> None:
     home.store.raise_floor(Stage.SESSION)
 
 
-def request(home: CustomerHome, out: Path | None) -> RequestState:
+def request(home: CustomerHome, out: Path | None) -> Requested:
     """Ask the authority for a certificate: at its desk, or by a file to be mailed. Raises CaError or KeyringError."""
     message = make_request(
         home.keys,
@@ -111,6 +135,7 @@ def request(home: CustomerHome, out: Path | None) -> RequestState:
         passphrase=home.secrets.passphrase,
         clock=home.world.clock,
     )
+    made = claimed_request(message)
     if out is None:
         answer = _desk(home).submit_request(message)
     else:
@@ -118,40 +143,82 @@ def request(home: CustomerHome, out: Path | None) -> RequestState:
             out.write_bytes(message)
         except OSError as error:
             raise CustomerError(f"{out} cannot be written: {error.strerror}.") from None
-        answer = RequestState(identifier=claimed_request(message).identifier, state=State.WAITING)
-    home.store.set_facts({Fact.REQUEST: answer.identifier.encode(), Fact.REQUESTED: _now(home)})
-    return answer
+        answer = RequestState(identifier=made.identifier, state=State.WAITING)
+    # The desk may go on with an earlier request for this key, which then is the one that counts.
+    earlier = (home.store.fact(Fact.REQUEST_DIGEST) or b"").decode()
+    digest = next((each for each in (made.digest, earlier) if each.startswith(answer.identifier)), "")
+    home.store.set_facts(
+        {
+            Fact.REQUEST: answer.identifier.encode(),
+            Fact.REQUEST_DIGEST: digest.encode(),
+            Fact.REQUESTED: _now(home),
+        }
+    )
+    return Requested(answer, digest)
 
 
 def fetch(home: CustomerHome, file: Path | None) -> Fetched:
-    """Take the own certificate, the authority's key and the bank's certificate, each verified against what is pinned.
+    """Take both forms of the own certificate and of the bank's, and the revocation list; all is verified.
 
     Raises CaError if the desk gives no answer or something else; what was verified before that is kept.
     """
-    own, authority, bank = _from_file(home, file) if file is not None else _from_desk(home)
-    if isinstance(own, RequestState):
-        return Fetched(None, own.state)
-    certification = verify_own(
-        own,
-        ca_key=authority,
-        ca_fingerprint=home.config.authority.fingerprint,
+    before = certified_until(home)
+    handed_out = _from_file(home, file) if file is not None else _from_desk(home)
+    if isinstance(handed_out, RequestState):
+        revocations.refresh(home)  # it may be a revocation that left nothing to hand out
+        return Fetched(None, handed_out.state, before)
+    authority, pinned = handed_out.authority, home.config.authority.fingerprint
+    # First, so that a revocation is known even where it is the reason why nothing else is taken.
+    newest = revocations.take(home, handed_out.crl, authority.root)
+    proven = verify_own(
+        handed_out.own,
+        authority=authority,
+        crl=newest.crl,
+        ca_fingerprint=pinned,
         fingerprint=home.key,
         number=home.number,
         role="customer",
+        at=int(home.world.clock()),
+        highest_crl_number=newest.number,
+    )
+    home.store.keep_certificate(
+        KeptCertificate(handed_out.own.certificate, handed_out.own.key, proven.certification.expires)
     )
     home.store.set_facts(
         {
-            Fact.CERTIFIED_KEY: own,
-            Fact.CERTIFIED_UNTIL: str(certification.expires).encode(),
-            Fact.AUTHORITY_KEY: authority,
+            Fact.CERTIFIED_KEY: handed_out.own.key,
+            Fact.CERTIFICATE: handed_out.own.certificate,
+            Fact.CERTIFICATE_SERIAL: f"{proven.certificate.serial:x}".encode(),
+            Fact.CERTIFIED_UNTIL: str(proven.certification.expires).encode(),
+            Fact.AUTHORITY_KEY: authority.key,
+            Fact.AUTHORITY_ROOT: authority.root,
         }
     )
+    bank = handed_out.bank
     if bank is None:
+        if file is not None:
+            raise DeskError(
+                f"Your own certificate is taken, but {file} does not hold the bank's; once the authority has certified "
+                "the bank, take it with `customer fetch`, or ask for a new file."
+            )
         bank = _desk(home).bank_key()
     bank_view.make_certified(
-        home.folder, bank, home.config.bank.fingerprint, authority, home.config.authority.fingerprint
+        home.folder,
+        bank,
+        home.config.bank.fingerprint,
+        authority,
+        pinned,
+        crl=newest.crl,
+        at=int(home.world.clock()),
+        highest_crl_number=newest.number,
     )
-    return Fetched(certification.expires, State.ISSUED)
+    return Fetched(proven.certification.expires, State.ISSUED, before, newest.number, newest.next_update)
+
+
+def certified_until(home: CustomerHome) -> int | None:
+    """When the own certificate ends (Unix seconds), None while there is none."""
+    value = home.store.fact(Fact.CERTIFIED_UNTIL)
+    return int(value) if value else None
 
 
 def explain_state(state: State) -> str:
@@ -181,34 +248,18 @@ def _own_key(home: Home, user_id: str) -> str | None:
     return found[0].fingerprint if found else None
 
 
-def _from_desk(home: CustomerHome) -> tuple[bytes | RequestState, bytes, bytes | None]:
+def _from_desk(home: CustomerHome) -> _HandedOut | RequestState:
     desk = _desk(home)
     own = desk.fetch(home.key)
-    return own, b"" if isinstance(own, RequestState) else desk.authority_key(), None
+    if isinstance(own, RequestState):
+        return own
+    return _HandedOut(own, desk.authority_key(), None, desk.revocations())
 
 
-def _from_file(home: CustomerHome, file: Path) -> tuple[bytes, bytes, bytes]:
-    """The three keys out of one file such as `gpg --export` writes, told apart by their fingerprints."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise CustomerError(f"{file} cannot be read: {error.strerror}.") from None
-    try:
-        starts = [packet.offset for packet in packets.split(data) if packet.tag == PUBLIC_KEY_TAG]
-    except KeyringError as error:
-        raise KeyringError(f"{file} does not hold keys as `gpg --export` writes them. {error}") from None
-    parts = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
-    by_fingerprint = {keys.public_key_fingerprint(part): part for part in parts}
-    found = []
-    for whose, fingerprint in (
-        ("your own", home.key),
-        ("the authority's", home.config.authority.fingerprint),
-        ("the bank's", home.config.bank.fingerprint),
-    ):
-        if fingerprint not in by_fingerprint:
-            raise NotReady(f"{file} does not hold {whose} key; ask the authority for all three keys in one file.")
-        found.append(by_fingerprint[fingerprint])
-    return found[0], found[1], found[2]
+def _from_file(home: CustomerHome, file: Path) -> _HandedOut:
+    """The same out of one file of the authority's, as it came by mail."""
+    mailed = read_mailed(file)
+    return _HandedOut(mailed.certified, mailed.authority, mailed.bank, mailed.crl)
 
 
 def _desk(home: CustomerHome) -> Desk:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from customer import bank_view
+from customer import bank_view, revocations
 from customer.bank_view import BankView
 from customer.errors import CustomerError, NotReady, RefusedByBank
 from customer.home import CustomerHome
@@ -16,7 +16,7 @@ from protocol.stages import Stage
 from protocol.transport import Address
 
 if TYPE_CHECKING:
-    from customer.session import Conversation, Line
+    from customer.session import Conversation, Line, Offered
 
 BUSY_WAITS_SECONDS: Final = (0.2, 0.8)
 """How long to wait before the second and the third try where the bank is busy."""
@@ -35,15 +35,18 @@ def require_stage(home: CustomerHome, stage: Stage) -> None:
 
 
 @contextmanager
-def conversation(home: CustomerHome, stage: Stage, *, to_register: bool = False) -> Iterator["Conversation"]:
+def conversation(
+    home: CustomerHome, stage: Stage, *, to_register: bool = False, certificate: str | None = None
+) -> Iterator["Conversation"]:
     """An open conversation with the bank in this stage, closed at the end.
 
-    Only to register may it be in a stage below the floor: that repeats what was done and gives nothing away.
-    Raises CustomerError, ProtocolError or KeyringError; then nothing was asked of the bank.
+    In the stage certified it is opened under the own certificate with the SHA-256 ``certificate``, if that still
+    counts, else under the newest. Only to register may it be in a stage below the floor: that repeats what was done and
+    gives nothing away. Raises CustomerError, ProtocolError or KeyringError; then nothing was asked of the bank.
     """
     if not to_register:
         require_stage(home, stage)
-    talk = patiently(home, lambda: _open(home, stage))
+    talk = patiently(home, lambda: _open(home, stage, certificate))
     try:
         yield talk
     finally:
@@ -103,14 +106,16 @@ def newest_head(home: CustomerHome, talk: "Conversation", view: BankView) -> Kep
     return kept
 
 
-def _open(home: CustomerHome, stage: Stage) -> "Conversation":
+def _open(home: CustomerHome, stage: Stage, certificate: str | None) -> "Conversation":
     if stage is Stage.PASSWORD:
         return _open_password(home)
     from customer.session import Session, Speaker
 
-    offered = certified_key(home) if stage.is_certified else None
-    speaker = Speaker(home.number, home.keys, home.key, home.secrets.passphrase, offered)
+    own = offered(home, certificate) if stage.is_certified else None
+    speaker = Speaker(home.number, home.keys, home.key, home.secrets.passphrase, own)
     view = view_for(home, stage)
+    if stage.is_certified:
+        revocations.require_unrevoked(home, view.serial)
     session = Session.open(speaker, view, stage, _line(home), clock=home.world.clock, random=home.world.random)
     home.store.raise_floor(stage)
     return session
@@ -129,14 +134,25 @@ def _line(home: CustomerHome) -> "Line":
     return Line(Address.parse(home.config.bank.address), home.config.limits, home.world.watch)
 
 
-def certified_key(home: CustomerHome) -> bytes:
-    """The own key as the authority certified it. Raises NotReady while there is none, or when its time is over."""
-    key = home.store.fact(Fact.CERTIFIED_KEY)
+def offered(home: CustomerHome, digest: str | None = None) -> "Offered":
+    """Both forms of the own certificate: the one with this SHA-256 if it still counts, else the newest.
+
+    Raises NotReady while there is none, or when its time is over.
+    """
+    from customer.session import Offered
+
+    kept = home.store.certificate(digest) if digest else None
+    if kept is not None and home.world.clock() < kept.ends:
+        return Offered(kept.certificate, kept.key)
+    key, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
     until = home.store.fact(Fact.CERTIFIED_UNTIL)
-    if key is None or until is None:
+    if key is None or certificate is None or until is None:
         raise NotReady(
             "The authority's certificate is not here yet, and the stage certified needs it; see `customer status`."
         )
     if home.world.clock() >= int(until):
-        raise NotReady("The certificate of this customer has ended; request a new one with `customer request`.")
-    return key
+        raise NotReady(
+            "The certificate of this customer has ended. If the authority has renewed it, take it with `customer "
+            "renew`; else request a new one with `customer request`."
+        )
+    return Offered(certificate, key)

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from ca.bridge import open_root
+from ca.errors import CaError
 from customer import conversing
 from customer.bank_view import BankView, require_about
 from customer.errors import CustomerError, NotProven
@@ -47,15 +49,19 @@ def require_evidence(home: CustomerHome, view: BankView, order: StoredOrder, fil
         ):
             if name in files:
                 public_key_fingerprint(files[name], fingerprint)
-    except (ProtocolError, KeyringError) as error:
+        if evidence.AUTHORITY_CERTIFICATE in files:
+            open_root(files[evidence.AUTHORITY_CERTIFICATE], home.config.authority.fingerprint)
+    except (ProtocolError, KeyringError, CaError) as error:
         raise NotProven(f"What the bank sent is not evidence of this transfer: {error}") from None
     sent = files.get(evidence.ORDER, files.get(evidence.ORDER_CONTENT))
     named = hashlib.sha256(order.message).hexdigest() if order.stage.orders_are_signed else None
+    certificate = _digest(files.get(evidence.CUSTOMER_CERTIFICATE))
     complaints = (
         (receipt.bank != view.fingerprint, "its receipt is another bank's"),
         (kind.stage is not order.stage, "it is about another stage"),
         (sent != order.message, "the order in it is not the one that was sent"),
         (receipt.order_file != named, "its receipt names another order file"),
+        (order.order.certificate != certificate, "its certificate is not the one that the order names"),
         (not _proves(receipt), "its proof does not lead to the log"),
     )
     for wrong, complaint in complaints:
@@ -68,6 +74,10 @@ def require_evidence(home: CustomerHome, view: BankView, order: StoredOrder, fil
         head = view.open_head(files[evidence.HEAD]).head
         if (head.log, head.size, head.root) != (receipt.log, receipt.size, receipt.root):
             raise NotProven("The evidence names another head of the log than its receipt; nothing was written.")
+
+
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def _proves(receipt: TransferReceipt) -> bool:

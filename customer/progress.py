@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from customer import bank_view
+from customer import bank_view, revocations
 from customer.config import FILE_NAME, Config
 from customer.errors import NotReady
 from customer.home import KEYS_FOLDER, CustomerHome
@@ -13,6 +13,8 @@ from protocol.orders import format_time
 from protocol.stages import Stage
 
 WARNING_SECONDS: Final = 14 * 24 * 3600
+"""How long before its end a certificate is warned about."""
+
 YOU: Final = "you"
 
 
@@ -70,6 +72,7 @@ def progress(home: CustomerHome) -> Progress:
         Step("requested", bool(facts[Fact.REQUEST]), _requested(facts)),
         Step("certified", until is not None, f"until {format_time(until)}" if until else "no certificate yet"),
         Step("bank known", bank_known, bank_detail),
+        Step("revocation list", *_list(home)),
     )
     return Progress(steps, _next(home, facts, until, bank_known), _warnings(home, until))
 
@@ -92,10 +95,25 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
             "read out the words of `customer fingerprint`. When it has issued the certificate, fetch it.",
             "customer fetch",
         )
+    if _revoked(home):
+        return Next(
+            YOU,
+            "The certificate was revoked. Telephone the authority; with a new key begin in another folder.",
+            "customer init --home NEW-FOLDER --letter FILE",
+        )
     if home.world.clock() >= until:
         return Next(YOU, "The certificate has ended; ask for a new one.", "customer request")
     if not bank_known:
         return Next("the bank and the authority", "The bank's certificate is not here yet.", "customer fetch")
+    kept = home.store.revocations()
+    if kept is None or home.world.clock() > kept.next_update:
+        return Next("the authority, then you", _list(home)[1], "customer fetch")
+    if until <= home.world.clock() + WARNING_SECONDS:
+        return Next(
+            "the authority, then you",
+            f"The certificate ends soon: have the authority run `ca renew {home.number}`, then take the renewed one.",
+            "customer renew",
+        )
     return _ready()
 
 
@@ -111,6 +129,29 @@ def _ready() -> Next:
 
 def _requested(facts: dict[Fact, str]) -> str:
     return f"request {facts[Fact.REQUEST]} of {facts[Fact.REQUESTED]}" if facts[Fact.REQUEST] else "not yet"
+
+
+def _revoked(home: CustomerHome) -> bool:
+    kept = home.store.revocations()
+    return kept is not None and revocations.own_serial(home) in kept.revoked
+
+
+def _list(home: CustomerHome) -> tuple[bool, str]:
+    """The newest revocation list that is kept: whether it counts, and how long still."""
+    kept = home.store.revocations()
+    if kept is None:
+        return False, "not here yet; it comes with `customer fetch`"
+    now = home.world.clock()
+    if now > kept.next_update:
+        return False, revocations.run_out(kept)
+    if _revoked(home):
+        return False, f"number {kept.number} has REVOKED this customer's certificate"
+    return True, f"number {kept.number}, good until {format_time(kept.next_update)} ({_days(kept.next_update - now)})"
+
+
+def _days(seconds: float) -> str:
+    days = int(seconds // 86400)
+    return "less than a day" if days < 1 else "1 day" if days == 1 else f"{days} days"
 
 
 def _until(home: CustomerHome) -> int | None:
@@ -131,17 +172,23 @@ def _warnings(home: CustomerHome, until: int | None) -> tuple[str, ...]:
     found = []
     now = home.world.clock()
     if until is not None and now < until <= now + WARNING_SECONDS:
-        days = int((until - now) // 86400)
         found.append(
-            f"The certificate ends in {days} days, on {format_time(until)}; request the next one now with "
-            "`customer request`, and fetch it with `customer fetch`."
+            f"The certificate ends in {_days(until - now)}, on {format_time(until)}; ask the authority to run "
+            f"`ca renew {home.number}`, then take the renewed one with `customer renew`."
+        )
+    kept = home.store.revocations()
+    if kept is not None and kept.next_update - revocations.WARNING_SECONDS <= now <= kept.next_update:
+        found.append(
+            f"The authority's revocation list {kept.number} runs out in {_days(kept.next_update - now)}, on "
+            f"{format_time(kept.next_update)}; take a newer one with `customer fetch`. If the desk has none, the "
+            "authority's operator must run `ca crl`."
         )
     if count := len(home.store.in_doubt()):
         found.append(f"The outcome of {count} transfer(s) is not known; find out with `customer resume`.")
-    revocations = revocation_folder(home.folder)
-    if any(revocations.glob("*.rev")):
+    beside = revocation_folder(home.folder)
+    if any(beside.glob("*.rev")):
         found.append(
-            f"The revocation certificate still lies beside the key, in {revocations}; move it to a place apart: it "
-            "serves when the key is lost."
+            f"The revocation certificate still lies beside the key, in {beside}; move it to a place apart: it "
+            "serves when the key is lost (`customer revoke`)."
         )
     return tuple(found)

@@ -149,7 +149,7 @@ def _made(home: CustomerHome, wish: Wish, stage: Stage) -> StoredOrder:
     order = TransferOrder(
         amount=wish.amount,
         bank=home.config.bank.fingerprint,
-        certificate=canonical.digest(conversing.certified_key(home)) if stage.is_certified else None,
+        certificate=canonical.digest(conversing.offered(home).certificate) if stage.is_certified else None,
         created=format_time(home.world.clock()),
         creditor=wish.creditor,
         currency=wish.currency,
@@ -175,7 +175,8 @@ def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool) -> Outcome:
     stage = max(order.stage, home.store.floor(), key=lambda each: each.rank)
     delivery = _Delivery(home, order, fresh=fresh)
     try:
-        with conversing.conversation(home, stage) as talk:
+        # Under the certificate that the order names, so that the same bytes still count after a renewal.
+        with conversing.conversation(home, stage, certificate=order.order.certificate) as talk:
             return delivery.decision(talk)
     except (ProtocolError, KeyringError, CustomerError) as error:
         if order.receipt is not None and not isinstance(error, NotProven):
@@ -257,15 +258,17 @@ class _Delivery:
         return None
 
     def _require_sendable(self, stage: Stage) -> None:
-        if stage is self._order.stage:
+        named = self._order.order.certificate
+        if stage is not self._order.stage:
+            why = f"it was made in the stage {self._order.stage.value}, which is no longer used"
+        elif named is not None and named != canonical.digest(conversing.offered(self._home, named).certificate):
+            why = "it was made under a certificate that has ended since"
+        else:
             return
-        # The bank has decided nothing, and will take nothing of the weaker stage any more.
+        # The bank has decided nothing, and will take nothing of the weaker stage or under that certificate any more.
         self._may_have_left = False
         self._store.mark(self._order.identifier, State.UNSENT)
-        raise CustomerError(
-            f"The bank has not decided this transfer, and it was made in the stage {self._order.stage.value}, which is "
-            "no longer used; send it anew without --id."
-        )
+        raise CustomerError(f"The bank has not decided this transfer, and {why}; send it anew without --id.")
 
     def _submit(self, talk: "Conversation") -> Answer:
         self._may_have_left = True

@@ -52,14 +52,22 @@ class Conversation(Protocol):
 
 
 @dataclass(frozen=True)
+class Offered:
+    """Both forms of the own certificate exactly as fetched: X.509 (DER) and the CA-certified OpenPGP key."""
+
+    certificate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True)
 class Speaker:
-    """The customer who opens: ``certified_key`` is the CA-certified key exactly as fetched, for stage certified."""
+    """The customer who opens; ``offered`` is for the stage certified."""
 
     number: str
     keys: Home
     fingerprint: str
     passphrase: Secret | None
-    certified_key: bytes | None
+    offered: Offered | None
 
 
 @dataclass(frozen=True)
@@ -216,11 +224,12 @@ def send_expecting_refusal(connection: Connection, frame: Frame, line: Line) -> 
 def _opening(
     speaker: Speaker, bank: BankView, stage: Stage, watch: Watch, share: Share, session_key: Secret, now: float
 ) -> Frame:
-    offered = speaker.certified_key if stage.is_certified else None
+    offered = speaker.offered if stage.is_certified else None
     opening = SessionOpening(
         bank=bank.fingerprint,
+        certificate=canonical.digest(offered.certificate) if offered else None,
         customer=speaker.number,
-        offered=canonical.digest(offered) if offered is not None else None,
+        offered=canonical.digest(offered.key) if offered else None,
         session_key=session_key.reveal(),
         share=share.public,
         stage=stage,
@@ -228,15 +237,20 @@ def _opening(
     )
     signed = openpgp.sign(speaker.keys, speaker.fingerprint, canonical.encode(opening), speaker.passphrase)
     watch(Event("The opening, signed with the customer's key", content=masked(opening)))
-    inner = canonical.encode(SealedOpening(customer=speaker.number, key=offered, signed=signed))
-    sealed = openpgp.seal(bank.home, bank.fingerprint, inner)
+    inner = SealedOpening(
+        certificate=offered.certificate if offered else None,
+        customer=speaker.number,
+        key=offered.key if offered else None,
+        signed=signed,
+    )
+    sealed = openpgp.seal(bank.home, bank.fingerprint, canonical.encode(inner))
     watch(
         Event("The opening, encrypted to the bank's key (its packets; nobody but the bank sees inside)", message=sealed)
     )
     frame = Frame(FrameType.OPEN, canonical.encode(Open(sealed=sealed, stage=stage)))
     if len(frame.body) > FRAME_BYTES_BEFORE_SESSION:
         raise RemoteProtocolError(
-            "The certified key is too long for an opening; get the current one with `customer fetch`."
+            "Key and certificate are too long for an opening; get the current ones with `customer fetch`."
         )
     return frame
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from customer import schema
 from customer.errors import NotProven, StoreError
 from protocol import canonical
 from protocol.messages import Refusal
@@ -18,37 +19,7 @@ from protocol.receipts import Receipt, TreeHead
 from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
-SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 10.0
-
-_SCHEMA: Final = """
-CREATE TABLE outbox (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
-    identifier TEXT NOT NULL UNIQUE,
-    stage TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('sending', 'unknown', 'unsent', 'posted', 'refused')),
-    content BLOB NOT NULL,
-    message BLOB NOT NULL,
-    receipt BLOB,
-    refusal BLOB,
-    CHECK (receipt IS NOT NULL OR state <> 'posted')
-);
-CREATE TABLE heads (
-    log TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    root TEXT NOT NULL,
-    message BLOB NOT NULL,
-    head BLOB NOT NULL,
-    PRIMARY KEY (log, size)
-);
-CREATE TABLE doubts (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
-    identifier TEXT NOT NULL,
-    sentence TEXT NOT NULL,
-    answer BLOB NOT NULL
-);
-CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-"""
 
 
 class State(StrEnum):
@@ -73,10 +44,15 @@ class Fact(StrEnum):
     LOG = "log"
     REGISTERED = "registered"
     REQUEST = "request"
+    REQUEST_DIGEST = "request-digest"
     REQUESTED = "requested"
     CERTIFIED_KEY = "certified-key"
+    CERTIFICATE = "certificate"
+    CERTIFICATE_SERIAL = "certificate-serial"
     CERTIFIED_UNTIL = "certified-until"
     AUTHORITY_KEY = "authority-key"
+    AUTHORITY_ROOT = "authority-root"
+    ASK_REVOCATIONS_AT = "ask-revocations-at"
 
 
 @dataclass(frozen=True)
@@ -106,6 +82,26 @@ class KeptHead:
 
     head: TreeHead
     message: bytes
+
+
+@dataclass(frozen=True)
+class KeptCertificate:
+    """Both forms of an own certificate that was verified: X.509 (DER) and the certified key; Unix seconds."""
+
+    certificate: bytes
+    key: bytes
+    ends: int
+
+
+@dataclass(frozen=True)
+class KeptRevocations:
+    """A revocation list that was verified; times are Unix seconds, ``revoked`` the serial numbers in it."""
+
+    number: int
+    this_update: int
+    next_update: int
+    revoked: frozenset[int]
+    crl: bytes
 
 
 class Store:
@@ -236,6 +232,42 @@ class Store:
             if follow:
                 self._set(database, Fact.LOG, kept.head.log.encode())
 
+    # Certificates
+
+    def keep_certificate(self, kept: KeptCertificate) -> None:
+        """Keep a verified certificate beside the earlier ones, under which orders may be under way."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?)",
+                (canonical.digest(kept.certificate), kept.certificate, kept.key, kept.ends),
+            )
+
+    def certificate(self, digest: str) -> KeptCertificate | None:
+        """The own certificate with this SHA-256."""
+        row = self._one("SELECT certificate, key, ends FROM certificates WHERE digest = ?", digest)
+        return KeptCertificate(*row) if row else None
+
+    # The revocation list
+
+    def keep_revocations(self, kept: KeptRevocations) -> None:
+        """Keep a verified list, unless one with a higher number is kept already: an older one never comes back."""
+        serials = " ".join(f"{serial:x}" for serial in sorted(kept.revoked))
+        row = (kept.number, kept.this_update, kept.next_update, serials, kept.crl)
+        with self._writing() as database:
+            (highest,) = database.execute("SELECT coalesce(max(number), 0) FROM revocations").fetchone()
+            if kept.number >= highest:
+                database.execute("DELETE FROM revocations")
+                database.execute("INSERT INTO revocations VALUES (?, ?, ?, ?, ?)", row)
+
+    def revocations(self) -> KeptRevocations | None:
+        """The newest list that was ever seen."""
+        row = self._one("SELECT number, this_update, next_update, serials, crl FROM revocations")
+        if row is None:
+            return None
+        number, this_update, next_update, serials, crl = row
+        revoked = frozenset(int(serial, 16) for serial in serials.split())
+        return KeptRevocations(number, this_update, next_update, revoked, crl)
+
     # Single values
 
     def fact(self, name: Fact) -> bytes | None:
@@ -271,10 +303,10 @@ class Store:
             with self._writing() as database:
                 # Looked at again inside the transaction: another process may have been first.
                 if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _SCHEMA.split(";\n"):
+                    for statement in schema.TABLES.split(";\n"):
                         database.execute(statement)
-                    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+                    database.execute(f"PRAGMA user_version = {schema.VERSION}")
+        elif version != schema.VERSION:
             raise StoreError(
                 f"{self.path} was written by another version of this program (schema {version}); use that version."
             )

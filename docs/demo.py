@@ -195,7 +195,7 @@ def tell(demo: Demo) -> None:
     demo.chapter("Stage 3, signed: every order bears the customer's signature")
     demo.run(send.format("30.00", "third", "signed"), customer="alice", sees="ACSC")
 
-    demo.chapter("Stage 4, certified: the authority vouches for both sides")
+    demo.chapter("Stage 4, certified: the authority vouches for both sides, in OpenPGP and in X.509")
     for number, name in (("1001", "alice"), ("1002", "bob")):
         demo.run("customer request", customer=name)
         demo.run("customer fingerprint", customer=name)
@@ -206,6 +206,7 @@ def tell(demo: Demo) -> None:
         demo.run(f"ca issue {number} --passphrase-file ca.passphrase")
         demo.run("customer fetch", customer=name)
     demo.run("ca list")
+    demo.run("ca show 1001")
     demo.run('customer send --to 1002 --amount 25.00 --description "rent"', customer="alice", sees="ACSC")
 
     demo.chapter("A transfer refused: the balance is too low")
@@ -226,11 +227,27 @@ def tell(demo: Demo) -> None:
         demo.run("customer statement", customer=name)
     demo.run("customer outbox", customer="alice")
 
-    demo.chapter("Evidence of a transfer, checked with stock gpg in an empty home")
+    demo.chapter("Evidence of a transfer, checked with stock gpg and openssl in an empty home")
     outbox = json.loads(demo.quietly("customer outbox --json", "alice"))
     transfer = next(row for row in outbox if row["description"] == "rent")["transfer_identifier"]
     demo.run(f"customer evidence {transfer} --out evidence", customer="alice")
+    files = {each.name for each in (demo.folder / "evidence").iterdir()}
+    x509 = {"authority.crt", "bank.crt", "customer.crt", "revocations.crl"}
+    demo.check(x509 <= files, "The evidence holds the X.509 root, both certificates and the revocation list.")
     verify(demo, authority["fingerprint"])
+
+    demo.chapter("Renewal: the same key, new dates, no call")
+    demo.run("ca renew 1001 --days 180 --passphrase-file ca.passphrase")
+    demo.run("customer renew", customer="alice", sees="Renewed.")
+    demo.run('customer send --to 1002 --amount 1.00 --description "renewed"', customer="alice", sees="ACSC")
+
+    demo.chapter("Revocation: Alice's key is stolen, and the next order is stopped")
+    demo.run("ca revoke 1001 --reason key-compromise --passphrase-file ca.passphrase", sees="Revoked.")
+    demo.run("bank fetch")
+    stolen = 'customer send --to 1002 --amount 1.00 --description "stolen"'
+    demo.run(stolen, customer="alice", code=2, sees="DS0C")
+    still = follow(demo.folder / "evidence", authority["fingerprint"]).returncode == 0
+    demo.check(still, "What she ordered before stays proven: the evidence is judged at the time of the order.")
 
     demo.chapter("The audit")
     demo.run("bank audit", sees="All is in order.")
@@ -241,32 +258,38 @@ def verify(demo: Demo, authority: str) -> None:
     from protocol.evidence import commands
 
     folder = demo.folder / "evidence"
-    steps = commands((folder / "VERIFY.md").read_text())
-    script = "\n".join(steps)
     demo.say("The commands of VERIFY.md; the authority's fingerprint comes from outside the folder.")
-    print(script, flush=True)
+    print("\n".join(commands((folder / "VERIFY.md").read_text())), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-
-        def pasted(where: Path) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                ["sh", "-e", "-c", script],
-                cwd=where,
-                env={**os.environ, "AUTHORITY": authority, "TMPDIR": scratch},
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-
-        done = pasted(folder)
+        done = follow(folder, authority, scratch)
         print(done.stdout, flush=True)
-        demo.check(done.returncode == 0 and done.stdout.count("ok:") >= 5, "Stock gpg accepts the evidence.")
+        accepted = done.returncode == 0 and done.stdout.count("ok:") >= 5
+        demo.check(accepted, "Stock gpg and openssl accept the evidence.")
         altered = Path(scratch) / "altered"
         shutil.copytree(folder, altered)
         order = altered / "order.pgp"
         order.write_bytes(order.read_bytes().replace(b'"amount":"25.00"', b'"amount":"99.00"'))
-        done = pasted(altered)
+        done = follow(altered, authority, scratch)
     demo.check(done.returncode != 0, "With the amount changed to 99.00, the same commands refuse it.")
+
+
+def follow(folder: Path, authority: str, scratch: str) -> subprocess.CompletedProcess[str]:
+    """What the commands in the folder's VERIFY.md say; ``authority`` is the fingerprint from outside of it.
+
+    They work in a folder of their own below ``scratch``.
+    """
+    from protocol.evidence import commands
+
+    script = "\n".join(commands((folder / "VERIFY.md").read_text()))
+    return subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=folder,
+        env={**os.environ, "AUTHORITY": authority, "TMPDIR": scratch},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def letter_line(letter: Path, label: str) -> str:

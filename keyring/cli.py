@@ -1,4 +1,4 @@
-"""Keys and messages are shown as they are; these commands change nothing anywhere."""
+"""Keys and messages are shown as they are; these commands change nothing in any home."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from keyring import inspect, numbers, readout
-from keyring.console import Command, Group, json_text, with_json
+from keyring.console import Command, Group, json_text, with_json, with_qr
 from keyring.errors import KeyringError
 from keyring.explain import Explanation, explain
 from keyring.printable import printable
@@ -98,15 +98,20 @@ def show(key: str, home: Path | None, as_json: bool) -> None:
 @commands.command(epilog="Example: keyring fingerprint --home ~/alice Alice")
 @click.argument("key")
 @click.option("--digits", is_flag=True, help="Ten groups of five decimal digits, to be read digit by digit.")
+@with_qr
 @_with_home
 @with_json
-def fingerprint(key: str, digits: bool, home: Path | None, as_json: bool) -> None:
+def fingerprint(key: str, digits: bool, qr: bool, qr_file: Path | None, home: Path | None, as_json: bool) -> None:
     """Show a fingerprint to be read out: 5 lines of 4 words, and in hex."""
     path = inspect.find_home(home, os.environ)
     chosen = inspect.choose(inspect.read_keys(path), key)
+    if qr_file:
+        readout.write_qr(chosen.fingerprint, qr_file)
     if as_json:
         click.echo(json_text(_readout(chosen.fingerprint)))
         return
+    if qr:
+        click.echo(f"{readout.qr_text(chosen.fingerprint)}\n")
     if digits:
         click.echo(readout.digits(chosen.fingerprint))
         return

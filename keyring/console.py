@@ -53,6 +53,18 @@ def with_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
 
 
+def with_qr(command: Command) -> Command:
+    """The options --qr and --qr-file of whoever shows a fingerprint."""
+    to_file = click.option(
+        "--qr-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write the QR code to a picture, .png or .svg.",
+    )
+    on_terminal = click.option("--qr", is_flag=True, help="Show it as a QR code (OPENPGP4FPR:…) on the terminal.")
+    return on_terminal(to_file(command))
+
+
 def json_text(value: object) -> str:
     """JSON as all commands print it."""
     return json.dumps(value, indent=2, ensure_ascii=True)

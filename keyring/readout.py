@@ -4,18 +4,23 @@ Words are those of the PGP word list, one a byte: places 1, 3, 5 and so on from 
 others from the list of three, so that a word left out, doubled or swapped is noticed.
 """
 
+import io
 import re
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from keyring.errors import ReadoutError
 
-__all__ = ["decode", "digits", "encode", "from_words", "hex_groups", "lines", "parse", "words"]
+if TYPE_CHECKING:
+    import segno
+
+__all__ = ["decode", "digits", "encode", "from_words", "hex_groups", "lines", "parse", "qr_text", "words", "write_qr"]
 
 FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 FINGERPRINT_BYTES = 20
 MAX_TYPED_CHARACTERS = 2_000
+QR_FILES = (".png", ".svg")
 SHORTEST_PREFIX = 4
 """Letters from which the beginning of a word is taken for the word, if no other of all 512 begins so."""
 
@@ -42,6 +47,23 @@ def hex_groups(fingerprint: str) -> str:
 def digits(fingerprint: str) -> str:
     """The fingerprint in ten groups of five decimal digits, each standing for two bytes (00000 to 65535)."""
     return " ".join(f"{int.from_bytes(pair, 'big'):05d}" for pair in _in_parts(_bytes_of(fingerprint), 2))
+
+
+def qr_text(fingerprint: str) -> str:
+    """A QR code of ``OPENPGP4FPR:`` and the fingerprint, of block characters, for a dark terminal."""
+    out = io.StringIO()
+    _qr(fingerprint).terminal(out, compact=True)
+    return out.getvalue().rstrip("\n")
+
+
+def write_qr(fingerprint: str, path: Path) -> None:
+    """The same code as a picture; the name ends in .png or .svg. Raises ReadoutError."""
+    if path.suffix.lower() not in QR_FILES:
+        raise ReadoutError(f"{path} does not end in {' or '.join(QR_FILES)}; name the picture so.")
+    try:
+        _qr(fingerprint).save(str(path), kind=path.suffix[1:].lower(), scale=8)
+    except OSError as error:
+        raise ReadoutError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def parse(text: str) -> str:
@@ -160,6 +182,14 @@ def _bytes_of(fingerprint: str) -> bytes:
     if not FINGERPRINT.fullmatch(fingerprint):
         raise ReadoutError("A fingerprint is 40 hexadecimal digits in upper case without spaces; this is not one.")
     return bytes.fromhex(fingerprint)
+
+
+def _qr(fingerprint: str) -> "segno.QRCode":
+    """OPENPGP4FPR: in capitals, as readers of such codes expect; that is also the shortest way to write it in one."""
+    import segno  # only those who ask for a code wait for it
+
+    _bytes_of(fingerprint)
+    return segno.make_qr(f"OPENPGP4FPR:{fingerprint}", error="m")
 
 
 def _in_parts(sequence: _Parts, size: int) -> list[_Parts]:

@@ -21,6 +21,10 @@ HEAD: Final = "head.pgp"
 CUSTOMER_KEY: Final = "customer.pgp"
 BANK_KEY: Final = "bank.pgp"
 AUTHORITY_KEY: Final = "authority.pgp"
+CUSTOMER_CERTIFICATE: Final = "customer.crt"
+BANK_CERTIFICATE: Final = "bank.crt"
+AUTHORITY_CERTIFICATE: Final = "authority.crt"
+REVOCATIONS: Final = "revocations.crl"
 INSTRUCTIONS: Final = "VERIFY.md"
 
 _COMMANDS: Final = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,12 +39,14 @@ class Kind:
     """What decides which files a folder has and what its VERIFY.md says.
 
     ``bank_certified``: the authority vouches for the bank's key; in the stage certified it must. ``with_head``: the
-    signed head of the log is there, to which the receipt's proof leads.
+    signed head of the log is there, to which the receipt's proof leads. ``x509``: the authority vouches in X.509, too;
+    so it does unless the order is of version 1, from before that.
     """
 
     stage: Stage
     bank_certified: bool
     with_head: bool
+    x509: bool
 
     def __post_init__(self) -> None:
         if self.stage.is_certified and not self.bank_certified:
@@ -48,6 +54,8 @@ class Kind:
                 "In the stage certified the authority vouches for the bank, too; give the bank's certified key and the "
                 "authority's."
             )
+        if self.x509 and not self.bank_certified:
+            raise EvidenceError("Where the authority vouches in X.509, it does in OpenPGP; give its key as well.")
 
     @property
     def names(self) -> frozenset[str]:
@@ -55,6 +63,8 @@ class Kind:
         names = {RECEIPT, BANK_KEY, INSTRUCTIONS}
         names |= {ORDER, CUSTOMER_KEY} if self.stage.orders_are_signed else {ORDER_CONTENT}
         names |= {AUTHORITY_KEY} if self.bank_certified else set()
+        names |= {AUTHORITY_CERTIFICATE, BANK_CERTIFICATE} if self.x509 else set()
+        names |= {CUSTOMER_CERTIFICATE, REVOCATIONS} if self.x509 and self.stage.is_certified else set()
         return frozenset(names | ({HEAD} if self.with_head else set()))
 
     def instructions(self) -> str:
@@ -67,12 +77,24 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class Certificates:
+    """X.509, DER: the authority's root, and the bank's certificate; in the stage certified also the debtor's, and the
+    authority's revocation list by which the bank judged it, else None."""
+
+    authority: bytes
+    bank: bytes
+    customer: bytes | None
+    revocations: bytes | None
+
+
+@dataclass(frozen=True)
 class Parts:
     """What goes into a folder; OpenPGP messages and keys are binary.
 
     ``order``: exactly as sent, a message in the stages signed and certified, else the content. ``receipt``: message of
     a TransferReceipt. ``bank_key``, ``customer_key`` (None where orders are not signed): public keys, as certified.
     ``authority_key``: None if no authority vouches for the bank. ``head``: message of a TreeHead, or None.
+    ``certificates``: None if no authority vouches in X.509.
     """
 
     stage: Stage
@@ -82,24 +104,31 @@ class Parts:
     customer_key: bytes | None
     authority_key: bytes | None
     head: bytes | None
+    certificates: Certificates | None
 
 
 def assemble(parts: Parts) -> dict[str, bytes]:
-    """The files of the folder by name. Raises EvidenceError if a key is missing, or too many."""
-    kind = Kind(parts.stage, parts.authority_key is not None, parts.head is not None)
+    """The files of the folder by name. Raises EvidenceError if a key or certificate is missing, or too many."""
+    own = parts.certificates
+    kind = Kind(parts.stage, parts.authority_key is not None, parts.head is not None, own is not None)
     found = {
         ORDER if parts.stage.orders_are_signed else ORDER_CONTENT: parts.order,
         RECEIPT: parts.receipt,
         BANK_KEY: parts.bank_key,
         CUSTOMER_KEY: parts.customer_key,
         AUTHORITY_KEY: parts.authority_key,
+        AUTHORITY_CERTIFICATE: own.authority if own else None,
+        BANK_CERTIFICATE: own.bank if own else None,
+        CUSTOMER_CERTIFICATE: own.customer if own else None,
+        REVOCATIONS: own.revocations if own else None,
         HEAD: parts.head,
         INSTRUCTIONS: kind.instructions().encode(),
     }
     files = {name: data for name, data in found.items() if data is not None}
     if files.keys() != kind.names:
         raise EvidenceError(
-            f"In the stage {parts.stage.value} the customer's key belongs to the evidence exactly if orders are signed."
+            f"In the stage {parts.stage.value} the customer's key belongs to the evidence exactly if orders are signed,"
+            " and the customer's certificate and the revocation list exactly if they are certified."
         )
     return files
 
@@ -107,9 +136,9 @@ def assemble(parts: Parts) -> dict[str, bytes]:
 def kinds() -> tuple[Kind, ...]:
     """Every kind of folder."""
     return tuple(
-        Kind(stage, bank_certified, with_head)
+        Kind(stage, bank_certified, with_head, x509)
         for stage in Stage
-        for bank_certified in (True, False)
+        for bank_certified, x509 in ((True, True), (True, False), (False, False))
         for with_head in (True, False)
         if bank_certified or not stage.is_certified
     )

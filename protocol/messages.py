@@ -31,17 +31,22 @@ class Open(_Wire, frozen=True, tag="open"):
 
 
 class SealedOpening(_Wire, frozen=True, tag="sealed-opening"):
-    """Who opens: ``signed`` is an OpenPGP message of a SessionOpening; ``key`` the certified key (stage certified)."""
+    """Who opens: ``signed`` is an OpenPGP message of a SessionOpening.
 
+    ``certificate`` (X.509, DER) and ``key`` (the certified OpenPGP key) come in the stage certified, else null.
+    """
+
+    certificate: bytes | None
     customer: Number
     key: bytes | None
     signed: bytes
 
 
 class SessionOpening(_Wire, frozen=True, tag="session-opening"):
-    """What the customer signs: ``offered`` is the SHA-256 of the key in SealedOpening, null where there is none."""
+    """What the customer signs: ``certificate`` and ``offered`` are the SHA-256 of certificate and key, if offered."""
 
     bank: Fingerprint
+    certificate: Digest | None
     customer: Number
     offered: Digest | None
     session_key: Bytes32

@@ -28,8 +28,9 @@ class TransferOrder(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """One transfer as its debtor orders it.
 
     ``amount`` is a decimal string and is judged by the bank, so that an impossible one gets a receipted refusal;
-    ``bank`` is the bank's fingerprint, so that the order means nothing elsewhere; ``certificate`` is, in version 1,
-    the SHA-256 of the debtor's CA-certified OpenPGP key as offered at the opening, in stage certified, else null.
+    ``bank`` is the bank's fingerprint, so that the order means nothing elsewhere; ``certificate`` is, in the stage
+    certified, the SHA-256 of the debtor's X.509 certificate (DER); in version 1, which is no longer made, of the
+    certified OpenPGP key. In the other stages it is null.
     """
 
     amount: Annotated[str, Meta(max_length=40)]
@@ -41,7 +42,7 @@ class TransferOrder(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     debtor: Number
     description: Annotated[str, Meta(max_length=DESCRIPTION_CHARACTERS)]
     transfer_identifier: Identifier
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
 
 def encode_order(order: TransferOrder) -> bytes:

@@ -5,15 +5,17 @@ from types import MappingProxyType
 from typing import Final
 
 from protocol.stages import Stage
-from protocol.verification_steps import Step, filled, steps, wrapped
+from protocol.verification_certificates import certificate_steps
+from protocol.verification_steps import Step, filled, openpgp_steps, wrapped
 
 
 def render(stage: Stage, names: Set[str]) -> str:
     """The text of VERIFY.md for an order of this stage in a folder with the files ``names``."""
-    bank_certified, with_head = "authority.pgp" in names, "head.pgp" in names
+    with_head = "head.pgp" in names
     files = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in _FILES.items() if name in names)
     numbered = "\n".join(step.render(number) for number, step in enumerate(_steps(stage, names), 1))
-    return f"{_INTRODUCTION}{files}\n{_meaning(stage, bank_certified)}\n{_HOW}\n{numbered}\n{_log(with_head)}\n{_END}"
+    introduction = _introduction(x509="authority.crt" in names)
+    return f"{introduction}{files}\n{_meaning(stage, names)}\n{_HOW}\n{numbered}\n{_log(with_head)}\n{_END}"
 
 
 def passed_lines(stage: Stage, names: Set[str]) -> tuple[str, ...]:
@@ -22,16 +24,20 @@ def passed_lines(stage: Stage, names: Set[str]) -> tuple[str, ...]:
 
 
 def _steps(stage: Stage, names: Set[str]) -> tuple[Step, ...]:
-    return steps(stage, bank_certified="authority.pgp" in names, with_head="head.pgp" in names)
+    x509 = "authority.crt" in names
+    found = openpgp_steps(stage, bank_certified="authority.pgp" in names, with_head="head.pgp" in names, x509=x509)
+    return (*found, *certificate_steps(stage)) if x509 else found
 
 
-_INTRODUCTION: Final = """\
-# How to check this evidence
+def _introduction(*, x509: bool) -> str:
+    tools = "GnuPG (2.2.40 or later, or 2.4), OpenSSL (1.1.1 or later)" if x509 else "GnuPG (2.2.40 or later, or 2.4)"
+    needed = f"""\
+This folder is the evidence of one order to a bank and of the bank's decision on it. It can be checked without the bank,
+without its software and without a network. You need {tools}, and a POSIX shell with `sha256sum`, `sed` and `grep`."""
+    return f"# How to check this evidence\n\n{wrapped(needed)}\n\n{_TABLE}"
 
-This folder is the evidence of one order to a bank and of the bank's decision on it. It can be checked without the
-bank, without its software and without a network. You need GnuPG (2.2.40 or later, or 2.4), and a POSIX shell with
-`sha256sum`, `sed` and `grep`.
 
+_TABLE: Final = """\
 This text is the same for every transfer of this kind. What was ordered stands in the other files only.
 
 | file | what it is |
@@ -47,6 +53,10 @@ _FILES: Final[Mapping[str, str]] = MappingProxyType(
         "customer.pgp": "the debtor's public key as it was when the bank decided",
         "bank.pgp": "the bank's public key",
         "authority.pgp": "the public key of the authority that certified the keys",
+        "customer.crt": "the debtor's X.509 certificate (DER), which the order names",
+        "bank.crt": "the bank's X.509 certificate (DER)",
+        "authority.crt": "the authority's X.509 root certificate (DER), for the same key",
+        "revocations.crl": "the authority's revocation list (DER) by which the bank judged the order",
     }
 )
 
@@ -65,13 +75,22 @@ _END: Final = """\
 """
 
 
-def _meaning(stage: Stage, bank_certified: bool) -> str:
+def _meaning(stage: Stage, names: Set[str]) -> str:
     """What the checks prove, and plainly what they do not."""
+    bank_certified = "authority.pgp" in names
     proven, open_questions = [], []
     if stage.is_certified:
         proven.append(
             "The order was signed with the key that the authority had certified for the debtor's customer number."
         )
+        if "customer.crt" in names:
+            proven.append(
+                "The order names the debtor's X.509 certificate for the same key. It was good when the order was "
+                "booked, and not revoked by the list in this folder."
+            )
+            open_questions.append(
+                "That no newer revocation list was out when the order was booked; ask the authority for its lists."
+            )
         open_questions.append(
             "Who held the debtor's private key. The order's time is the debtor's own word, and the "
             "time of booking is the bank's."

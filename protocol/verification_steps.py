@@ -32,12 +32,12 @@ class Step:
         )
 
 
-def steps(stage: Stage, *, bank_certified: bool, with_head: bool) -> tuple[Step, ...]:
-    """The steps for an order of this stage, in order."""
+def openpgp_steps(stage: Stage, *, bank_certified: bool, with_head: bool, x509: bool) -> tuple[Step, ...]:
+    """The steps for an order of this stage that need gpg only, in order; ``x509``: steps with openssl follow them."""
     found = [_outside(stage, bank_certified), _tools(bank_certified)]
     found.append(_order_signature(stage) if stage.orders_are_signed else _UNSIGNED_ORDER)
     if stage.is_certified:
-        found.append(_CUSTOMER_CERTIFIED)
+        found.append(_customer_certified(names_key=not x509))
     found += [_receipt_signature(bank_certified), _answer(stage)]
     if with_head:
         found.append(_head_signature(bank_certified))
@@ -202,7 +202,7 @@ test "$(wc -l <"$WORK/order.json")" -eq 0
 test "$(grep -c '[[:cntrl:]]' "$WORK/order.json")" -eq 0
 grep -Eqx '[{]"amount":'"$text"',"bank":"[0-9A-F]{40}","certificate":("[0-9a-f]{64}"|null),"created":"[0-9TZ:-]+",'\
 '"creditor":'"$text"',"currency":'"$text"',"debtor":"[0-9A-Za-z-]{1,16}","description":'"$text"','\
-'"transfer_identifier":"[0-9A-Za-z-]+","type":"transfer-order","version":1[}]' "$WORK/order.json"
+'"transfer_identifier":"[0-9A-Za-z-]+","type":"transfer-order","version":[12][}]' "$WORK/order.json"
 cat "$WORK/order.json"
 echo
 """.strip()
@@ -222,24 +222,33 @@ echo 'ok: the order can be read, and it is not signed'
     "ok: the order can be read, and it is not signed",
 )
 
-_CUSTOMER_CERTIFIED: Final = Step(
-    "For whom the authority certified the key that signed the order",
-    """\
+
+def _customer_certified(*, names_key: bool) -> Step:
+    """``names_key``: the order is of version 1, which names the certified key; later ones name the X.509 form."""
+    words = """\
 The authority's certification names the role `customer` and the customer number. The number must be the debtor of the
-order, and the order names the SHA-256 of `customer.pgp`. Number and key are printed.""",
-    """
+order"""
+    named, check = ". Number and key are printed.", ""
+    if names_key:
+        named = ", and the order names the SHA-256 of `customer.pgp`. Number and key are printed."
+        check = """
+grep -Fq '"certificate":"'"$(sha256sum <customer.pgp | cut -c 1-64)"'"' "$WORK/order.json"
+grep -q '"version":1[}]$' "$WORK/order.json\""""
+    return Step(
+        "For whom the authority certified the key that signed the order",
+        words + named,
+        f"""
 (
 set -e
 number=$(grep -Eo '"debtor":"[0-9A-Za-z-]+"' "$WORK/order.json" | cut -d '"' -f 4)
 certified order role customer
-certified order number "$number"
-grep -Fq '"certificate":"'"$(sha256sum <customer.pgp | cut -c 1-64)"'"' "$WORK/order.json"
+certified order number "$number"{check}
 echo "customer number $number, key $(cat "$WORK/order/signer")"
 echo "ok: the authority certified the key for the order's debtor"
 )
 """,
-    "ok: the authority certified the key for the order's debtor",
-)
+        "ok: the authority certified the key for the order's debtor",
+    )
 
 
 def _bank_judged(message: str, bank_certified: bool) -> str:

@@ -19,18 +19,14 @@ def free_port() -> int:
         return port
 
 
-def test_the_walk_through_the_four_stages_and_the_screen_of_the_readme(short_tmp: Path) -> None:
-    """docs/stages.md, from its first command to its last, in an empty folder; then what README.md shows of Alice."""
-    walk = steps((ROOT / "docs" / "stages.md").read_text())
-    screen = steps((ROOT / "README.md").read_text())
-    assert walk
-    assert screen
+def play(walk: list[Step], folder: Path) -> None:
+    """Type every command in a folder, and compare what is printed."""
     desk, bank = str(free_port()), str(free_port())
     # Another copy of this test may hold the default ports; where a command names none, it is told here.
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "GNUPGHOME": "/nonexistent"}
-    terminal = Terminal(short_tmp, environment)
+    terminal = Terminal(folder, environment)
     try:
-        for step in (*walk, Step("export CUSTOMER_HOME=alice", ()), *screen):
+        for step in walk:
             command = step.command
             if command.startswith("ca init"):
                 command += f" --listen 127.0.0.1:{desk}"
@@ -41,6 +37,22 @@ def test_the_walk_through_the_four_stages_and_the_screen_of_the_readme(short_tmp
             assert matches(expected, printed), "\n".join([f"$ {command}", *printed, "--- expected:", *expected])
     finally:
         terminal.close()
+
+
+def test_the_walk_through_the_four_stages_and_the_screen_of_the_readme(short_tmp: Path) -> None:
+    """docs/stages.md, from its first command to its last, in an empty folder; then what README.md shows of Alice."""
+    walk = steps((ROOT / "docs" / "stages.md").read_text())
+    screen = steps((ROOT / "README.md").read_text())
+    assert walk
+    assert screen
+    play([*walk, Step("export CUSTOMER_HOME=alice", ()), *screen], short_tmp)
+
+
+def test_the_ceremony_with_its_mistakes_renewal_and_revocation(short_tmp: Path) -> None:
+    """docs/ceremony.md, from its first command to its last, in an empty folder."""
+    walk = steps((ROOT / "docs" / "ceremony.md").read_text())
+    assert walk
+    play(walk, short_tmp)
 
 
 @pytest.mark.parametrize(

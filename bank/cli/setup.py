@@ -14,10 +14,8 @@ from bank.home import BankHome
 from keyring.console import json_text, with_home, with_json
 from protocol.stages import Stage
 
-WARNING_DAYS = 14
 UNFINISHED = "init.unfinished"
 """Marks a folder in which `bank init` was interrupted: what is in it may be thrown away."""
-DAY_SECONDS = 86_400
 
 
 @click.command(epilog='Example: bank init --name "First Bank" --currency EUR --authority-fingerprint "aardvark …"')
@@ -123,6 +121,7 @@ def request(home: Path, out: Path | None) -> None:
 
     Repeating it with the same key is harmless.
     """
+    from bank.ceremony import replace_file
     from ca.applicant import Desk, explain
     from ca.documents import BANK_NUMBER
     from ca.messages import State
@@ -151,7 +150,7 @@ def request(home: Path, out: Path | None) -> None:
         if found.state is not State.WAITING:
             click.echo(explain(found.state, "bank"))
             return
-    _replace(bank.request_path, message)
+    replace_file(bank.request_path, message)
     click.echo("Next: telephone the authority and read out what `bank fingerprint` shows; then `bank fetch`.")
 
 
@@ -160,42 +159,28 @@ def request(home: Path, out: Path | None) -> None:
 def fetch(home: Path) -> None:
     """Take the bank's certificate from the authority's desk, and hand in what waits for it.
 
-    The certificate is verified against the authority's fingerprint that was given at `bank init`. A running server
-    takes it over when it is restarted.
+    Also the newest revocation list, which a running server obeys at once. All of it is verified against the
+    authority's fingerprint that was given at `bank init`. The certificate a running server takes over when it is
+    restarted.
     """
+    from bank.ceremony import day, take_certificate
     from bank.letters import deliver_notices
-    from ca.applicant import Desk, explain, verify_own
-    from ca.documents import BANK, BANK_NUMBER
+    from ca.applicant import Desk, explain
     from ca.messages import RequestState
     from protocol.transport import Address
 
     bank = BankHome.open(home)
     desk = Desk(Address.parse(bank.config.authority_address))
-    authority_key = desk.authority_key()
-    found = desk.fetch(bank.config.fingerprint)
+    with bank.open_ledger() as ledger:
+        found = take_certificate(bank, ledger, desk)
     if isinstance(found, RequestState):
         raise click.ClickException(explain(found.state, "bank"))
-    certification = verify_own(
-        found,
-        ca_key=authority_key,
-        ca_fingerprint=bank.config.authority_fingerprint,
-        fingerprint=bank.config.fingerprint,
-        number=BANK_NUMBER,
-        role=BANK,
-    )
-    _replace(bank.authority_path, authority_key)
-    _replace(bank.certificate_path, found)
     delivered = deliver_notices(bank, desk)
-    click.echo(f"The bank's certificate is here, valid until {_day(certification.expires)}.")
+    click.echo(f"The bank's certificate is here, valid until {day(found.certificate.not_after)}.")
+    click.echo(f"The newest revocation list is number {found.certificate.crl_number}.")
     if delivered:
         click.echo(f"{delivered} account notice(s) were handed in at the desk.")
     click.echo("Next: bank serve")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 @click.command(epilog="Example: bank fingerprint --json")
@@ -228,6 +213,7 @@ def _print_fingerprint(fingerprint: str) -> None:
 def status(home: Path, as_json: bool) -> None:
     """Say how the bank is set up, where its certificate stands, and what to do next."""
     from bank import accounts
+    from bank.ceremony import standing
     from bank.heads import newest_head
     from keyring.home import gnupg_version
     from protocol import canonical
@@ -238,8 +224,8 @@ def status(home: Path, as_json: bool) -> None:
         count = len(accounts.every(ledger)) - 1  # the bank's own account is not a customer's
         with ledger.reading() as connection:
             newest = newest_head(connection)
+        found = standing(bank, ledger, time.time())
     head = canonical.decode_signed(TreeHead, newest.content) if newest else None
-    certificate, next_step = _certificate_state(bank)
     report = {
         "bank": bank.config.name,
         "home": str(home),
@@ -247,50 +233,24 @@ def status(home: Path, as_json: bool) -> None:
         "currency": bank.config.currency,
         "minimum_stage": bank.config.minimum_stage.value,
         "listen": bank.config.listen,
-        "certificate": certificate,
+        "certificate": found.certificate,
+        "revocation_list": found.revocation_list,
         "serving": bank.is_serving(),
         "accounts": count,
         "log": ledger.log,
         "log_entries": head.size if head else 0,
         "newest_head": head.time if head else None,
         "gnupg": ".".join(map(str, gnupg_version())),
-        "next": next_step,
+        "next": found.next_step,
     }
     if as_json:
-        click.echo(json_text(report))
+        click.echo(json_text({**report, "warnings": found.warnings}))
         return
     for name, value in report.items():
         shown = ("yes" if value else "no") if isinstance(value, bool) else value or "none"
-        click.echo(f"{name.replace('_', ' '):<15}{shown}")
-
-
-def _certificate_state(bank: BankHome) -> tuple[str, str]:
-    """What is known of the certificate without asking anyone, and the next command."""
-    from ca.applicant import verify_bank
-    from ca.errors import CaError
-
-    if not bank.certificate_path.exists():
-        if bank.request_path.exists():
-            return "requested", "telephone the authority (`bank fingerprint`), then `bank fetch`"
-        return "none", "bank request"
-    try:
-        certification = verify_bank(
-            bank.certificate_path.read_bytes(),
-            ca_key=bank.authority_path.read_bytes(),
-            ca_fingerprint=bank.config.authority_fingerprint,
-            bank_fingerprint=bank.config.fingerprint,
-        )
-    except (CaError, OSError) as error:
-        return f"not valid: {error}", "bank request"
-    days = int(certification.expires - time.time()) // DAY_SECONDS
-    valid = f"valid until {_day(certification.expires)} ({days} days)"
-    if days < WARNING_DAYS:
-        return valid, "ask for a new certificate soon: bank request"
-    return valid, "nothing" if bank.is_serving() else "bank serve"
-
-
-def _day(unix_seconds: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(unix_seconds))
+        click.echo(f"{name.replace('_', ' '):<17}{shown}")
+    for warning in found.warnings:
+        click.echo(f"\nWarning: {warning}")
 
 
 def add_to(group: click.Group) -> None:

@@ -24,6 +24,8 @@ _MODULES: Final[Mapping[str, str]] = {
     "register": "beginning",
     "request": "beginning",
     "fetch": "beginning",
+    "renew": "beginning",
+    "revoke": "beginning",
     "fingerprint": "beginning",
     "status": "beginning",
     "send": "transfers",

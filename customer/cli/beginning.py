@@ -1,4 +1,4 @@
-"""From the letter to the first transfer: init, register, request, fetch, fingerprint, status."""
+"""From the letter to the first transfer and on: init, register, request, fetch, renew, revoke, status."""
 
 import os
 from pathlib import Path
@@ -14,11 +14,12 @@ from customer.cli.common import (
     with_letter,
     with_passphrase,
 )
-from customer.errors import CustomerError
-from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json
+from customer.errors import CustomerError, NotReady
+from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json, with_qr
 from keyring.printable import printable
 
 if TYPE_CHECKING:
+    from customer.ceremony import Fetched
     from protocol.letter import Letter
 
 _HOME = with_home("CUSTOMER_HOME")
@@ -114,21 +115,30 @@ def register(home: Path, letter: Path | None) -> None:
 @with_passphrase
 @with_json
 def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
-    """Ask the certificate authority to certify your key."""
+    """Ask the certificate authority to certify your key: one request for both forms, OpenPGP and X.509."""
+    from ca.messages import State
     from customer import ceremony
 
     with open_home(home, passphrase_file=passphrase_file) as customer:
-        answer = ceremony.request(customer, out)
+        made = ceremony.request(customer, out)
         key, authority = customer.key, customer.config.authority.address
+    answer = made.state
     if as_json:
-        click.echo(json_text({"request": answer.identifier, "state": answer.state.value, "fingerprint": key}))
+        facts = {"request": answer.identifier, "state": answer.state.value, "sha256": made.digest, "fingerprint": key}
+        click.echo(json_text(facts))
+        return
+    explained = ceremony.explain_state(answer.state)
+    if answer.state not in (State.WAITING, State.CONFIRMED):
+        click.echo(explained)
         return
     where = f"is in {out}; mail it to the authority" if out else f"is at the authority's desk ({printable(authority)})"
-    click.echo(f"Request {printable(answer.identifier)} {where}.\n{ceremony.explain_state(answer.state)}\n")
+    click.echo(f"Request {printable(answer.identifier)} {where}.\n{explained}\n")
     click.echo(
         "On the telephone: say your customer number and the caller's code from the bank's letter, then read out:\n"
     )
     click.echo(_read_out(key))
+    if made.digest:
+        click.echo(f"\nSHA-256 of the request, which the certificate will name:\n  {made.digest}")
     click.echo("\nNext, once the authority has issued it: customer fetch")
 
 
@@ -139,35 +149,112 @@ def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json:
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take your certified key, the authority's and the bank's from one file of the authority's (gpg --export).",
+    help="Take everything from a file that the authority has mailed (`ca issue --out`), in place of from its desk.",
 )
 @with_json
 def fetch(home: Path, file: Path | None, as_json: bool) -> None:
-    """Take your certificate, the authority's key and the bank's certificate, and verify all three."""
+    """Take your certificate, the bank's and the revocation list, and verify them.
+
+    Each certificate has two forms, OpenPGP and X.509, for one and the same key.
+    """
     from customer import ceremony
-    from protocol.orders import format_time
 
     with open_home(home) as customer:
         fetched = ceremony.fetch(customer, file)
-    until = format_time(fetched.until) if fetched.until else None
     if as_json:
-        click.echo(json_text({"state": fetched.state.value, "certified_until": until}))
-    elif until is None:
+        click.echo(json_text(_fetched_facts(fetched)))
+    elif fetched.until is None:
         click.echo(ceremony.explain_state(fetched.state))
     else:
-        click.echo(f"Your key is certified until {until}; the bank's is certified, too, and both were verified.")
+        click.echo(_fetched_text(fetched))
         click.echo('Next: customer send --to 1002 --amount 25.00 --description "rent"')
+
+
+@click.command(epilog="Example: customer renew")
+@_HOME
+@click.option(
+    "--in",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Take it from a file that the authority has mailed (`ca renew --out`), in place of from its desk.",
+)
+@with_json
+def renew(home: Path, file: Path | None, as_json: bool) -> None:
+    """Take your renewed certificate: the same key with new dates, without a new call.
+
+    The authority's operator renews it with `ca renew` before it ends. Nothing changes here until that is done.
+    """
+    from customer import ceremony
+
+    with open_home(home) as customer:
+        if ceremony.certified_until(customer) is None:
+            raise NotReady("There is no certificate to renew yet; see `customer status`.")
+        fetched, number = ceremony.fetch(customer, file), customer.number
+    renewed = fetched.until is not None and fetched.until > (fetched.before or 0)
+    if as_json:
+        click.echo(json_text({"renewed": renewed} | _fetched_facts(fetched)))
+    elif renewed:
+        click.echo(f"Renewed. {_fetched_text(fetched)}")
+    elif fetched.until is None:
+        click.echo(ceremony.explain_state(fetched.state))
+    else:
+        click.echo(
+            f"Not renewed yet. {_fetched_text(fetched)}\n"
+            f"Next: ask the authority's operator to run `ca renew {number}`, then repeat: customer renew"
+        )
+
+
+@click.command(epilog="Example: customer revoke --certificate /media/stick/my-key.rev")
+@_HOME
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The revocation certificate that you moved away; default: the one that still lies beside the key.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("revoked.pgp"),
+    show_default=True,
+    metavar="FILE",
+    help="Where the revoked public key is written.",
+)
+@with_json
+def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> None:
+    """Give your key up for ever, when it is lost or stolen; the private key is not needed.
+
+    This makes your public key as revoked by yourself, for everybody who uses OpenPGP. At the bank the authority's
+    revocation list counts: telephone the authority.
+    """
+    from customer import revoking
+
+    with open_home(home) as customer:
+        made, number = revoking.revoke(customer, certificate, out), customer.number
+    command = f"ca revoke {number} --reason key-compromise"
+    if as_json:
+        click.echo(json_text({"file": str(made.file), "fingerprint": made.fingerprint, "tell_the_authority": command}))
+        return
+    click.echo(
+        f"Your public key, revoked by yourself, is in {made.file}. Give it to those who have your key; it cannot be "
+        "taken back.\n\n"
+        "The bank still takes orders under your key. Telephone the authority NOW: its operator stops them with\n\n"
+        f"  {command}\n\n"
+        "A new key begins with: customer init --home NEW-FOLDER --letter FILE"
+    )
 
 
 @click.command(epilog="Example: customer fingerprint --bank")
 @_HOME
 @click.option("--bank", "whose", flag_value="bank", help="The bank's fingerprint, as pinned from the letter.")
 @click.option("--ca", "whose", flag_value="authority", help="The authority's fingerprint, as pinned from the letter.")
+@click.option("--digits", is_flag=True, help="Ten groups of five decimal digits, to be read digit by digit.")
+@with_qr
 @with_json
-def fingerprint(home: Path, whose: str | None, as_json: bool) -> None:
+def fingerprint(home: Path, whose: str | None, digits: bool, qr: bool, qr_file: Path | None, as_json: bool) -> None:
     """Show a fingerprint as 20 words, to be read out, and as hex."""
     from customer import config
-    from customer.errors import NotReady
     from keyring import readout
 
     settings = config.read(home)
@@ -175,10 +262,16 @@ def fingerprint(home: Path, whose: str | None, as_json: bool) -> None:
     value = pinned[whose] if whose else settings.customer.key
     if not value:
         raise NotReady("There is no key yet; repeat `customer init`.")
+    if qr_file:
+        readout.write_qr(value, qr_file)
     if as_json:
-        click.echo(json_text({"whose": whose or "own", "fingerprint": value, "words": list(readout.words(value))}))
-    else:
-        click.echo(_read_out(value))
+        words = list(readout.words(value))
+        facts = {"whose": whose or "own", "fingerprint": value, "words": words, "digits": readout.digits(value)}
+        click.echo(json_text(facts))
+        return
+    if qr:
+        click.echo(f"{readout.qr_text(value)}\n")
+    click.echo(readout.digits(value) if digits else _read_out(value))
 
 
 @click.command(epilog="Example: customer status")
@@ -242,6 +335,28 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
         password="",
         caller_code="",
     )
+
+
+def _fetched_facts(fetched: "Fetched") -> dict[str, object]:
+    return {
+        "state": fetched.state.value,
+        "certified_until": _time(fetched.until),
+        "revocation_list": fetched.crl_number or None,
+        "revocation_list_until": _time(fetched.crl_until),
+    }
+
+
+def _fetched_text(fetched: "Fetched") -> str:
+    return (
+        f"Your key is certified until {_time(fetched.until)}; the bank's is certified, too. Both forms of both were "
+        f"verified.\nRevocation list {fetched.crl_number} counts until {_time(fetched.crl_until)}; neither is in it."
+    )
+
+
+def _time(seconds: int | None) -> str | None:
+    from protocol.orders import format_time
+
+    return format_time(seconds) if seconds else None
 
 
 def _read_out(value: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bank.counter import Counter, at_counter
+from tests.bank.evidence_world import World, world_in
 from tests.bank.ledgers import Bank
 from tests.bank.town import Town, make_town
 
@@ -25,6 +26,13 @@ def town(make_short_tmp: Callable[[], Path]) -> Iterator[Town]:
     yield town
     for home in (town.authority, town.alice.home, town.bob.home, town.impostor.home):
         home.stop()
+
+
+@pytest.fixture(scope="session")
+def world(make_short_tmp: Callable[[], Path]) -> Iterator[World]:
+    """A bank, an authority and customers of a year ago; no test changes them."""
+    with world_in(make_short_tmp()) as world:
+        yield world
 
 
 @pytest.fixture(scope="module")

@@ -107,10 +107,12 @@ class Counter:
         outer = {name: changes.pop(f"outer_{name}") for name in ("stage", "sealed") if f"outer_{name}" in changes}
         by = changes.pop("by", person)
         key = changes.pop("key", person.certified if stage.is_certified else None)
+        certificate = changes.pop("certificate_der", person.certificate if stage.is_certified else None)
         claimed = changes.pop("claimed", person.number)
         share, session_key = Share(), Secret(b"K" * 32)
         said = {
             "bank": self.town.bank_fingerprint,
+            "certificate": canonical.digest(certificate) if certificate is not None else None,
             "customer": claimed,
             "offered": canonical.digest(key) if key is not None else None,
             "session_key": session_key.reveal(),
@@ -121,7 +123,7 @@ class Counter:
         content = changes.pop("content", None)
         content = canonical.encode(SessionOpening(**{**said, **changes})) if content is None else content
         signed = openpgp.sign(by.home, by.fingerprint, content)
-        inner = canonical.encode(SealedOpening(customer=claimed, key=key, signed=signed))
+        inner = canonical.encode(SealedOpening(certificate=certificate, customer=claimed, key=key, signed=signed))
         sealed = outer.pop("sealed", None)
         sealed = sealed if sealed is not None else self.seal(inner)
         return Opening(
@@ -182,7 +184,7 @@ class Counter:
         fields = {
             "amount": "1.00",
             "bank": self.town.bank_fingerprint,
-            "certificate": canonical.digest(person.certified) if stage.is_certified else None,
+            "certificate": canonical.digest(person.certificate) if stage.is_certified else None,
             "created": format_time(self.clock()),
             "creditor": "1002",
             "currency": "EUR",
@@ -295,11 +297,17 @@ BALANCE = AskBalance(number=1)
 
 @contextmanager
 def at_counter(town: Town, folder: Path, **changes: Any) -> Iterator[Counter]:
-    """The town's bank, serving, with a clock of the test's and its log kept."""
+    """A copy of the town's bank, serving, with a clock of the test's and its log kept."""
+    with served(town, copied_bank(town, folder, **changes)) as counter:
+        yield counter
+
+
+@contextmanager
+def served(town: Town, home: BankHome) -> Iterator[Counter]:
+    """A bank that serves, also once more."""
     clock, log = Clock(), StringIO()
     journal.configure(log, verbose=True)
     try:
-        home = copied_bank(town, folder, **changes)
         with serving(home, clock=clock) as (server, address):
             yield Counter(town, home, server, address, clock, log)
     finally:

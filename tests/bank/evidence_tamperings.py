@@ -6,7 +6,7 @@ from pathlib import Path
 from keyring import keys, packets, process
 from protocol import canonical, evidence
 from protocol.orders import encode_order
-from tests.bank.evidence_world import DAY, QUICK, Files, Party, World
+from tests.bank.evidence_world import DAY, QUICK, Case, Files, Party, World
 
 
 def keys_of_another_authority(world: World, folder: Path) -> Files:
@@ -183,12 +183,15 @@ def head_of_another_type(world: World, folder: Path) -> Files:
 
 def decided(world: World, content: bytes, message: bytes | None = None) -> Files:
     """Evidence of content that Alice signed and the bank decided, although no honest bank would have."""
-    files = world.case().files()
-    message = message or world.alice.sign(content, world.ordered)
+    return redecided(world, world.case(), content, message or world.alice.sign(content, world.ordered))
+
+
+def redecided(world: World, case: Case, content: bytes, message: bytes) -> Files:
+    """The evidence of a case, in which the bank decided on other content."""
+    files = case.files()
     named = resigned(world, files, canonical.digest(files[evidence.ORDER]), canonical.digest(message))
-    honest = canonical.digest(world.case().content)
-    if canonical.digest(content) != honest:
-        named = resigned(world, named, honest, canonical.digest(content))
+    if content != case.content:
+        named = resigned(world, named, canonical.digest(case.content), canonical.digest(content))
     return {**named, evidence.ORDER: message}
 
 

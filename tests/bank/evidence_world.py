@@ -1,17 +1,24 @@
 """A bank, an authority and customers of a year ago, whose evidence a test checks or changes today."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from cryptography import x509
 
 from bank.evidence import Keys, LoggedEntry, SentOrder, make_evidence
+from ca import bridge
 from keyring import keys, process
+from keyring.certification import Certification
 from keyring.home import Home
 from keyring.signature import HeadSigner
 from protocol import canonical, merkle
 from protocol.codes import Status
+from protocol.evidence import Certificates
 from protocol.orders import TransferOrder, encode_order, format_time
 from protocol.receipts import LogEntry, TreeHead
 from protocol.stages import Stage
@@ -59,6 +66,36 @@ class Party:
         notations = (f"number@countersign.example={number}", f"role@countersign.example={role}", REQUEST)
         return self.certify(other.key, other.fingerprint, at, *notations, days=days)
 
+    def root(self) -> bytes:
+        """Our X.509 root certificate, as an authority, good for ten years."""
+        with bridge.agent_key(self.home, self.fingerprint, None) as key:
+            return bridge.make_root(key, name="CA", not_before=key.created, not_after=key.created + 3650 * DAY)
+
+    def issue(self, other: "Party", number: str, role: str, at: int, *, name: str, days: int = 90) -> bytes:
+        """The X.509 certificate that says what :meth:`certify_as` says; by a root made for it, alike each time."""
+        with (
+            bridge.agent_key(self.home, self.fingerprint, None) as key,
+            bridge.agent_key(other.home, other.fingerprint, None) as own,
+        ):
+            request = bridge.open_request(
+                bridge.make_request(own, role=role, number=number, name=name),
+                fingerprint=other.fingerprint,
+                role=role,
+                number=number,
+                name=name,
+            )
+            user_id = keys.user_id(name, number)
+            made = Certification(number, role, "0" * 64, at, at + days * DAY, self.fingerprint, user_id)
+            root = bridge.open_root(self.root(), self.fingerprint)
+            return bridge.make_leaf(key, root, request, made, crl_url=None)
+
+    def crl(self, number: int, at: int, *revoked: bytes, days: int = 30) -> bytes:
+        """A revocation list, with these certificates (DER) in it."""
+        entries = [bridge.Revocation(x509.load_der_x509_certificate(each).serial_number, at) for each in revoked]
+        with bridge.agent_key(self.home, self.fingerprint, None) as key:
+            root = bridge.open_root(self.root(), self.fingerprint)
+            return bridge.make_crl(key, root, number=number, at=at, next_update=at + days * DAY, revoked=entries)
+
     def revoked(self, key: bytes, other: "Party", at: int) -> bytes:
         """The key with our certification of it and the revocation of that."""
         process.run(self.home, "--import", stdin=key, faked_time=at)
@@ -95,12 +132,15 @@ class World:
     alice_key: bytes
     bank_key: bytes
     bob_key: bytes
+    certificates: Certificates
+    """All four, of the time of the order: the list was made the day before."""
 
     @property
     def ordered(self) -> int:
         return self.born + 10 * DAY
 
     def order(self, **changes: object) -> TransferOrder:
+        """Of version 1, which names the certified key, if not changed."""
         order = TransferOrder(
             amount="25.00",
             bank=self.bank.fingerprint,
@@ -111,6 +151,7 @@ class World:
             debtor="1001",
             description='Miete für "März", \\ & $(true) `true` "debtor":"1002"',
             transfer_identifier="T-1",
+            version=1,
         )
         return msgspec.structs.replace(order, **changes)
 
@@ -119,8 +160,22 @@ class World:
         order = self.order(certificate=canonical.digest(key))
         return replace(self.case(), order=order, content=encode_order(order), alice_key=key, by=signer)
 
-    def case(self, stage: Stage = Stage.CERTIFIED, *, bank_certified: bool = True, with_head: bool = True) -> "Case":
+    def case(
+        self,
+        stage: Stage = Stage.CERTIFIED,
+        *,
+        bank_certified: bool = True,
+        with_head: bool = True,
+        x509: bool = False,
+        changes: Mapping[str, Any] | None = None,
+    ) -> "Case":
+        """Without X.509 all rests on OpenPGP, so what is wrong there is noticed there. ``changes``: of certificates."""
         order = self.order() if stage.is_certified else self.order(certificate=None)
+        certificates = replace(self.certificates, **(changes or {})) if x509 else None
+        if certificates and stage.is_certified:
+            order = self.order(certificate=canonical.digest(certificates.customer or b""), version=2)
+        elif certificates:
+            certificates = replace(certificates, customer=None, revocations=None)
         return Case(
             self,
             stage,
@@ -130,7 +185,38 @@ class World:
             bank_key=self.bank_key if bank_certified else self.bank.key,
             authority=self.authority.key if bank_certified else None,
             with_head=with_head,
+            certificates=certificates,
         )
+
+
+@contextmanager
+def world_in(folder: Path) -> Iterator[World]:
+    """The world, made in this folder; its agents are stopped in the end."""
+    born = int(time.time()) - 400 * DAY
+    authority = Party.make(folder, "Authority (ca)", born, "Key-Type: RSA", "Key-Length: 3072", "Key-Usage: cert")
+    rival = Party.make(folder, "Rival (ca)", born, *QUICK)
+    bank = Party.make(folder, "Bank (0000)", born, *RSA, *ENCRYPT)
+    adding = ("--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-key", bank.fingerprint)
+    process.run(bank.home, *adding, "ed25519", "sign", "0", faked_time=born)
+    alice = Party.make(folder, "Alice (1001)", born, *RSA, *ENCRYPT)
+    bob = Party.make(folder, "Bob (1002)", born, *QUICK)
+    at = born + 60
+    certificates = Certificates(
+        authority=authority.root(),
+        bank=authority.issue(bank, "0000", "bank", at, name="Bank"),
+        customer=authority.issue(alice, "1001", "customer", at, name="Alice"),
+        revocations=authority.crl(3, born + 9 * DAY),
+    )
+    with HeadSigner.for_home(bank.home, bank.fingerprint) as signer:
+        yield World(
+            *(born, authority, rival, bank, alice, bob, signer),
+            alice_key=authority.certify_as(alice, "1001", "customer", at),
+            bank_key=authority.certify_as(bank, "0000", "bank", at),
+            bob_key=authority.certify_as(bob, "1002", "customer", at),
+            certificates=certificates,
+        )
+    for party in (authority, rival, bank, alice, bob):
+        party.home.stop()
 
 
 @dataclass(frozen=True)
@@ -150,6 +236,7 @@ class Case:
     signed_later: int = 3600
     at: int | None = None
     by: Party | None = None
+    certificates: Certificates | None = None
 
     def sent(self) -> bytes | None:
         if self.message is not None or not self.stage.orders_are_signed:
@@ -182,5 +269,6 @@ class Case:
 
     def files(self) -> Files:
         sent = SentOrder(self.content, self.sent())
-        own = Keys(self.bank_key, self.alice_key if self.stage.orders_are_signed else None, self.authority)
+        customer = self.alice_key if self.stage.orders_are_signed else None
+        own = Keys(self.bank_key, customer, self.authority, self.certificates)
         return make_evidence(self.logged(), sent, own, self.world.signer, self.world.ordered + self.signed_later)

@@ -100,7 +100,7 @@ TAMPERED = {
     "account added": ("INSERT INTO account VALUES ('6666', 'x', 'customer', 'open', 100, 0)", "account 6666"),
     "entry added": (
         """INSERT INTO entry SELECT 6, hashes, booked_at, booking_count, '1003/x', order_digest, stage, key_digest,
-        entry, content, message FROM entry WHERE leaf = 5""",
+        entry, content, message, NULL, NULL FROM entry WHERE leaf = 5""",
         "entry 6",
     ),
     "head rewritten": ("UPDATE head SET content = X'7B7D'", "head 0"),

@@ -21,7 +21,8 @@ from tests.bank.town import Person, Town
 @pytest.fixture
 def identities(town: Town, short_tmp: Path) -> Iterator[Identities]:
     """Room for one customer, so that every second one drives the first out."""
-    authority = Authority(town.authority_fingerprint, keys.export(town.authority, town.authority_fingerprint))
+    key = keys.export(town.authority, town.authority_fingerprint)
+    authority = Authority(town.authority_fingerprint, key, town.root)
     identities = Identities(short_tmp / "homes", authority, 1)
     yield identities
     identities.close()

@@ -15,6 +15,7 @@ from protocol.frames import Frame, FrameType
 from protocol.messages import AskBalance, Balance, Open, SealedOpening
 from protocol.stages import Stage
 from tests.bank.counter import Counter, at_counter, entry_of, eventually, receive, refusal_in, send
+from tests.bank.forgery import forged
 from tests.bank.town import DAY, DAYS, Town
 
 SESSIONS = (Stage.SESSION, Stage.SIGNED, Stage.CERTIFIED)
@@ -94,7 +95,8 @@ def test_strangers_do_not_learn_from_the_stage_certified_who_has_an_account(coun
 def test_a_certified_key_without_an_account_is_told_so(counter: Counter) -> None:
     alice = counter.town.alice
     key = counter.town.certified_for(alice, "7777", "customer")
-    opening = counter.opening(alice, Stage.CERTIFIED, claimed="7777", key=key)
+    certificate = forged(counter.town, alice, number="7777")
+    opening = counter.opening(alice, Stage.CERTIFIED, claimed="7777", key=key, certificate_der=certificate)
     assert counter.refusal(opening.frame) == (Reason.KEY_NOT_ACTIVATED, "customer")
 
 
@@ -202,7 +204,7 @@ def test_a_share_of_small_order_opens_nothing(counter: Counter) -> None:
 
 def test_what_is_not_sealed_to_the_bank_opens_nothing(counter: Counter, short_tmp: Path) -> None:
     town = counter.town
-    content = canonical.encode(SealedOpening(customer="1001", key=None, signed=b""))
+    content = canonical.encode(SealedOpening(certificate=None, customer="1001", key=None, signed=b""))
     other = registered_home(short_tmp / "other", key=town.bob.key, expected_fingerprint=town.bob.fingerprint)
     to_bob = openpgp.seal(other, town.bob.fingerprint, content)
     signed = openpgp.sign(town.alice.home, town.alice.fingerprint, content)
@@ -239,7 +241,7 @@ def test_a_malformed_opening_is_answered_in_one_clean_sentence(counter: Counter,
 
 
 def test_an_opening_with_many_recipients_never_reaches_gpg(counter: Counter) -> None:
-    inner = canonical.encode(SealedOpening(customer="1001", key=None, signed=b""))
+    inner = canonical.encode(SealedOpening(certificate=None, customer="1001", key=None, signed=b""))
     sealed = counter.seal(inner)
     recipient = sealed[: 2 + sealed[1]]
     assert recipient[0] in (0x84, 0xC1)  # one public-key encrypted session key

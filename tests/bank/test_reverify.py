@@ -14,10 +14,13 @@ from bank import audit as ledger_audit
 from bank.audit import OrderRow
 from bank.home import BankHome
 from bank.reverify import Witnesses, audit_bank
+from bank.revocations import RevocationLists
+from ca import bridge
 from keyring import messages as openpgp
-from protocol.orders import format_time
+from protocol.orders import format_time, parse_time
 from protocol.stages import Stage
 from tests.bank.counter import Counter, at_counter
+from tests.bank.forgery import forged
 from tests.bank.town import DAY, DAYS, Town
 
 
@@ -35,7 +38,7 @@ def audited(town: Town, make_short_tmp: Any) -> Iterator[tuple[Counter, list[Ord
     def keep(row: OrderRow) -> None:
         rows.append(row)
 
-    with counter.home.open_ledger() as ledger, Witnesses(counter.home) as witnesses:
+    with counter.home.open_ledger() as ledger, Witnesses(counter.home, ledger) as witnesses:
         assert ledger_audit.audit(ledger, verify_order=keep, verify_head=witnesses.head) == ()
     yield counter, rows
     counter.home.gnupg.stop()
@@ -43,7 +46,7 @@ def audited(town: Town, make_short_tmp: Any) -> Iterator[tuple[Counter, list[Ord
 
 @pytest.fixture
 def witnesses(audited: tuple[Counter, list[OrderRow]]) -> Iterator[Witnesses]:
-    with Witnesses(audited[0].home) as witnesses:
+    with audited[0].home.open_ledger() as ledger, Witnesses(audited[0].home, ledger) as witnesses:
         yield witnesses
 
 
@@ -108,6 +111,79 @@ def test_a_key_certified_for_another_role_or_not_at_that_time_does_not_count(
     assert finding is not None
     assert witnesses.order(row) is None
     assert "not certified at the time" in (witnesses.order(dataclasses.replace(row, entry=entry)) or "")
+
+
+def test_the_certificate_of_an_order_is_judged_as_of_its_booking(
+    audited: tuple[Counter, list[OrderRow]], witnesses: Witnesses
+) -> None:
+    town, row = audited[0].town, row_of(audited, Stage.CERTIFIED)
+    assert row.certificate == town.alice.certificate
+    tampered: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"certificate": None}, "is missing"),
+        ({"revocation_number": None}, "is missing"),
+        ({"revocation_number": 77}, "list 77"),
+        ({"certificate": town.bob.certificate}, "did not count"),
+        ({"certificate": forged(town, town.alice, role="bank")}, "not for a customer"),
+        ({"certificate": forged(town, town.alice, number="1002")}, "for the number 1002"),
+        ({"certificate": forged(town, town.alice, issuer=town.bob)}, "not issued by the authority"),
+        ({"certificate": forged(town, town.alice, begins=-90, ends=-30)}, "ended on"),
+        ({"certificate": forged(town, town.alice, request="1" * 64)}, "same request"),
+    )
+    for changes, said in tampered:
+        finding = witnesses.order(dataclasses.replace(row, **changes))
+        assert finding is not None
+        assert said in finding
+    version_1 = row.content.replace(b'"version":2', b'"version":1')
+    signed = openpgp.sign(town.alice.home, town.alice.fingerprint, version_1)
+    before: dict[str, Any] = {"content": version_1, "message": signed, "certificate": None, "revocation_number": None}
+    assert witnesses.order(dataclasses.replace(row, **before)) is None  # it names the certified key
+    assert witnesses.order(row) is None
+
+
+def test_an_order_that_a_known_list_forbade_is_named(audited: tuple[Counter, list[OrderRow]], short_tmp: Path) -> None:
+    town, row = audited[0].town, row_of(audited, Stage.CERTIFIED)
+    copy = short_tmp / "bank"
+    shutil.copytree(audited[0].home.path, copy, ignore=shutil.ignore_patterns("S.*"))
+    bank = BankHome.open(copy)
+    booked = int(parse_time(row.entry.booked, "booked").timestamp())
+    crl = town.crl(9, town.alice.certificate, ago=600)
+    root = bridge.open_root(town.root, town.authority_fingerprint)
+    try:
+        for taken_at, found in ((booked - 30, False), (booked - 300, True)):
+            with bank.open_ledger() as ledger:
+                with ledger.writing() as connection:
+                    connection.exec_driver_sql("DROP TRIGGER IF EXISTS revocation_list_no_delete")
+                    connection.exec_driver_sql("DELETE FROM revocation_list WHERE number = 9")
+                RevocationLists(ledger, root).take(crl, taken_at)
+                with Witnesses(bank, ledger) as witnesses:
+                    assert ("list 9, which the bank had by then" in (witnesses.order(row) or "")) == found
+    finally:
+        bank.gnupg.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE certificate SET der = X'30'", "Its certificate is not the one it names."),
+        ("UPDATE entry SET certificate_digest = NULL WHERE stage = 'certified'", "names another certificate"),
+        ("UPDATE entry SET revocation_number = NULL WHERE stage = 'certified'", "revocation list, is missing"),
+    ],
+)
+def test_the_audit_compares_order_and_certificate(
+    audited: tuple[Counter, list[OrderRow]], short_tmp: Path, change: str, said: str
+) -> None:
+    copy = short_tmp / "bank"
+    shutil.copytree(audited[0].home.path, copy, ignore=shutil.ignore_patterns("S.*"))
+    bank = BankHome.open(copy)
+    try:
+        with bank.open_ledger() as ledger, ledger.writing() as connection:
+            for table in ("entry", "certificate"):
+                connection.exec_driver_sql(f"DROP TRIGGER {table}_no_update")
+            connection.exec_driver_sql(change)
+        report = audit_bank(bank, since=0, progress=lambda done, total: None)
+    finally:
+        bank.gnupg.stop()
+    assert [finding.row for finding in report.findings if said in finding.sentence] == ["entry 5", "entry 6"]
 
 
 def test_an_order_whose_stage_has_no_signature_bears_none(

@@ -210,7 +210,7 @@ def newcomer(town: Town, counter: Counter, make_short_tmp: Any) -> Iterator[Pers
     customer = counter.server.customers.get("1003")
     assert customer is not None
     password = Secret(counter.server.password_stage._password(customer).reveal())
-    yield Person("1003", home, fingerprint, b"", password)
+    yield Person("1003", home, fingerprint, b"", b"", password)
     home.stop()
 
 

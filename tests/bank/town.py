@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from bank import accounts, config, letters
+from bank.certificates import keep
 from bank.config import BankConfig, Limits
 from bank.home import BankHome
+from bank.revocations import RevocationLists
 from bank.storage import Ledger
+from ca import bridge
 from keyring import certification, keys
 from keyring.certification import registered_home
 from keyring.home import Home
@@ -37,6 +42,9 @@ class Person:
     home: Home
     fingerprint: str
     certified: bytes
+    """The key as the authority certified it, in OpenPGP."""
+    certificate: bytes
+    """The same in X.509, DER."""
     password: Secret
 
     @property
@@ -51,12 +59,22 @@ class Town:
     folder: Path
     authority: Home
     authority_fingerprint: str
+    root: bytes
     bank_fingerprint: str
     view: Home
     alice: Person
     bob: Person
     impostor: Person
     """Has made a key in Alice's name, which nobody certified."""
+
+    def crl(self, number: int, *revoked: bytes, days: float = DAYS, ago: int = 0) -> bytes:
+        """A revocation list of the authority, made so many seconds ago, with these certificates (DER) in it."""
+        at = int(time.time()) - ago
+        entries = [bridge.Revocation(x509.load_der_x509_certificate(each).serial_number, at) for each in revoked]
+        with bridge.agent_key(self.authority, self.authority_fingerprint, PASSPHRASE) as key:
+            root = bridge.open_root(self.root, self.authority_fingerprint)
+            end = at + int(days * DAY)
+            return bridge.make_crl(key, root, number=number, at=at, next_update=end, revoked=entries)
 
     def certified_for(self, person: Person, number: str, role: str, *, days: int = DAYS) -> bytes:
         """The person's key as an authority would have certified it for something else, in a copy of its home."""
@@ -98,8 +116,11 @@ def make_town(folder: Path) -> Town:
     config.save(path, settings)
     Ledger.create(path / "ledger.sqlite", bank_fingerprint=bank, currency="EUR").close()
     home = BankHome.open(path)
-    home.certificate_path.write_bytes(_certify(homes["ca"], gnupg, bank, "0000", "bank"))
+    home.certified_key_path.write_bytes(_certify(homes["ca"], gnupg, bank, "0000", "bank"))
     home.authority_path.write_bytes(keys.export(homes["ca"], authority))
+    root = make_root(homes["ca"], authority)
+    home.root_path.write_bytes(root)
+    home.certificate_path.write_bytes(make_leaf(homes["ca"], root, gnupg, bank, "0000", "bank"))
     passwords = {}
     with home.open_ledger() as ledger:
         for name, number in (("alice", "1001"), ("bob", "1002")):
@@ -109,24 +130,35 @@ def make_town(folder: Path) -> Town:
             home.customers(ledger).register_key(number, fingerprints[name], key)
             home.customers(ledger).lower_floor(number, Stage.PASSWORD)
         letters.open_account(home, ledger, number="1003", name="Alice")
+        certificate = home.certificate_path.read_bytes()
+        with ledger.writing() as connection:
+            keep(connection, certificate, judged(certificate, root, bank, "0000", "bank"))
         _deposit(home, ledger, "1001", "10000.00")
     view = registered_home(folder / "view", key=home.public_key(), expected_fingerprint=bank)
     gnupg.stop()
 
     def person(name: str, number: str) -> Person:
-        certified = b"" if name == "impostor" else _certify(homes["ca"], homes[name], fingerprints[name], number)
-        return Person(number, homes[name], fingerprints[name], certified, passwords.get(name, Secret(b"a guess")))
+        certified = certificate = b""
+        if name != "impostor":
+            certified = _certify(homes["ca"], homes[name], fingerprints[name], number)
+            certificate = make_leaf(homes["ca"], root, homes[name], fingerprints[name], number)
+        password = passwords.get(name, Secret(b"a guess"))
+        return Person(number, homes[name], fingerprints[name], certified, certificate, password)
 
-    return Town(
+    town = Town(
         folder,
         homes["ca"],
         authority,
+        root,
         bank,
         view,
         person("alice", "1001"),
         person("bob", "1002"),
         person("impostor", "1001"),
     )
+    with home.open_ledger() as ledger:
+        RevocationLists(ledger, bridge.open_root(root, authority)).take(town.crl(1), int(time.time()))
+    return town
 
 
 def _certify(ca: Home, home: Home, fingerprint: str, number: str, role: str = "customer", days: int = DAYS) -> bytes:
@@ -144,6 +176,43 @@ def _certify(ca: Home, home: Home, fingerprint: str, number: str, role: str = "c
         notations={},
     )
     return keys.export(ca, fingerprint)
+
+
+def make_root(ca: Home, fingerprint: str) -> bytes:
+    """A root certificate of an authority, good for ten years."""
+    with bridge.agent_key(ca, fingerprint, PASSPHRASE) as key:
+        return bridge.make_root(key, name="Authority", not_before=key.created, not_after=key.created + 3650 * DAY)
+
+
+def make_leaf(ca: Home, root_der: bytes, home: Home, fingerprint: str, number: str, role: str = "customer") -> bytes:
+    """The X.509 form of what the authority certified last of this key."""
+    name = keys.public_key(home, fingerprint).user_ids[0].text.rpartition(" (")[0]
+    with (
+        bridge.agent_key(ca, keys.secret_keys(ca)[0].fingerprint, PASSPHRASE) as key,
+        bridge.agent_key(home, fingerprint, None) as own,
+    ):
+        request = bridge.open_request(
+            bridge.make_request(own, role=role, number=number, name=name),
+            fingerprint=fingerprint,
+            role=role,
+            number=number,
+            name=name,
+        )
+        made = certification.read_certification(ca, fingerprint, key.fingerprint)
+        return bridge.make_leaf(key, bridge.open_root(root_der, key.fingerprint), request, made, crl_url=None)
+
+
+def judged(certificate: bytes, root: bytes, fingerprint: str, number: str, role: str) -> bridge.JudgedCertificate:
+    """What the certificate is judged to be now, its revocation left aside."""
+    issued_by = x509.load_der_x509_certificate(root).subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)[0].value
+    return bridge.judge_leaf(
+        certificate,
+        root=bridge.open_root(root, str(issued_by)),
+        role=role,
+        number=number,
+        fingerprint=fingerprint,
+        at=int(time.time()),
+    )
 
 
 def _deposit(home: BankHome, ledger: Ledger, number: str, amount: str) -> None:

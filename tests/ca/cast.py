@@ -1,21 +1,26 @@
 """Who takes part in the ceremony: an authority, a bank, Alice, Bob, and somebody who says that he is Alice."""
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ca import ceremony, issuing
-from ca.applicant import Desk
+from ca import bridge, ceremony, inventory, issuing
+from ca.applicant import Desk, Proven, verify_own
 from ca.authority import Authority
+from ca.bridge import Holder
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.config import Limits
+from ca.decisions import Certificate, Confirmation
 from ca.desk import DeskServer
+from ca.messages import AuthorityKey, Certified
 from ca.notices import make_notice
+from ca.publishing import pem
 from ca.requests import Request, Role, claimed_request, make_request
-from ca.store import Certificate, Confirmation, DeskStore
+from ca.store import DeskStore
 from keyring import certification, keys, readout
 from keyring.home import Home
 from protocol.secret import Secret
@@ -143,26 +148,76 @@ def certify(authority: Authority, applicant: Applicant) -> Certificate:
     return issue(authority, identifier)
 
 
-def misissued(source: Path, path: Path, applicant: Applicant, *, number: str, role: str) -> bytes:
-    """The applicant's key as an authority would have certified it for this number and role."""
-    with opened(source, path) as authority:
-        home = authority.home()
-        try:
-            keys.import_key(home, keys.export_minimal(applicant.home, applicant.fingerprint), expected_fingerprint=None)
-            certification.certify(
-                home,
-                applicant.fingerprint,
-                keys.user_id(applicant.name, applicant.number),
-                number=number,
-                role=role,
-                request_digest=claimed(applicant).digest,
-                days=30,
-                passphrase=PASSPHRASE,
-                notations={},
-            )
-            return keys.export(home, applicant.fingerprint)
-        finally:
-            home.stop()
+def misissued(source: Path, path: Path, applicant: Applicant, *, number: str, role: str) -> Certified:
+    """The applicant's certificate as an authority would have issued it for this number and role."""
+    user_id = keys.user_id(applicant.name, applicant.number)
+    with opened(source, path) as authority, authority.signing(PASSPHRASE) as signing:
+        home = signing.home
+        keys.import_key(home, keys.export_minimal(applicant.home, applicant.fingerprint), expected_fingerprint=None)
+        request = claimed(applicant)
+        certification.certify(
+            home,
+            applicant.fingerprint,
+            user_id,
+            number=number,
+            role=role,
+            request_digest=request.digest,
+            days=30,
+            passphrase=PASSPHRASE,
+            notations={},
+        )
+        made = certification.read_certification(home, applicant.fingerprint, signing.key.fingerprint)
+        der = bridge.make_leaf(
+            signing.key,
+            signing.root,
+            replace(request.signing_request(), holder=Holder(role, number, applicant.name)),
+            replace(made, user_id=keys.user_id(applicant.name, number)),
+            crl_url=None,
+        )
+        return Certified(certificate=der, key=keys.export(home, applicant.fingerprint))
+
+
+def prove(
+    authority: Authority, applicant: Applicant, offered: Certified, at: float | None = None, highest: int = 0
+) -> Proven:
+    """What the applicant makes of a certificate, by what the authority's desk hands out with it."""
+    return verify_own(
+        offered,
+        authority=authority.desk.authority(),
+        crl=authority.desk.revocations(),
+        ca_fingerprint=authority.configuration.fingerprint,
+        fingerprint=applicant.fingerprint,
+        number=applicant.number,
+        role=applicant.role,
+        at=int(time.time() if at is None else at),
+        highest_crl_number=highest,
+    )
+
+
+def issued_to(authority: Authority, applicant: Applicant) -> Certificate:
+    """The newest certificate of an applicant's key, as the authority's records have it."""
+    return inventory.find(authority, applicant.fingerprint, int(time.time()))
+
+
+def openssl_verifies(folder: Path, offered: Certified, public: AuthorityKey, crl: bytes | None, role: str) -> str:
+    """What `openssl verify` says of a certificate for its role's purpose: "OK", or its complaint."""
+    folder.mkdir(exist_ok=True)
+    for name, label, der in (
+        ("leaf", "CERTIFICATE", offered.certificate),
+        ("root", "CERTIFICATE", public.root),
+        ("crl", "X509 CRL", crl or b""),
+    ):
+        (folder / name).write_text(pem(label, der))
+    checked = ("-crl_check", "-CRLfile", str(folder / "crl")) if crl is not None else ()
+    purpose = "sslserver" if role == "bank" else "sslclient"
+    arguments = ("-purpose", purpose, *checked, "-CAfile", str(folder / "root"), str(folder / "leaf"))
+    outcome = subprocess.run(
+        ("openssl", "verify", "-x509_strict", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "OK" if outcome.returncode == 0 else outcome.stderr
 
 
 def claimed(applicant: Applicant) -> Request:

@@ -1,5 +1,6 @@
 """Keys that are costly to make are made once for all tests of the authority; each test has its own copy of a folder."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, opened
 
 
 def make_authority(path: Path) -> None:
-    Authority.create(path, name="Authority", address="127.0.0.1:0", passphrase=PASSPHRASE).close()
+    Authority.create(path, name="Authority", address="127.0.0.1:0", passphrase=PASSPHRASE, clock=time.time).close()
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,24 @@ def cast(make_short_tmp: Callable[[], Path]) -> Iterator[Cast]:
     yield cast
     for each in (cast.bank, cast.alice, cast.bob, cast.impostor):
         each.home.stop()
+
+
+@pytest.fixture(scope="session")
+def with_alice(cast: Cast, make_short_tmp: Callable[[], Path]) -> Path:
+    """The folder of an authority that has certified the bank and Alice."""
+    folder = make_short_tmp() / "ca"
+    with opened(cast.with_bank, folder) as authority:
+        made = certify(authority, cast.alice)
+    while time.time() < made.issued + 1:  # nothing is renewed in the second in which it was issued
+        time.sleep(0.05)
+    return folder
+
+
+@pytest.fixture
+def settled(with_alice: Path, short_tmp: Path) -> Iterator[Authority]:
+    """An authority that has certified the bank and Alice."""
+    with opened(with_alice, short_tmp / "ca") as authority:
+        yield authority
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ca import inventory, issuing
+from ca import ceremony, inventory, issuing
 from ca.authority import DECISIONS_FILE, Authority
 from ca.ceremony import CalledBack, CallerCode, Mistake
+from ca.decisions import Confirmation
 from ca.errors import CeremonyError, IssuingError, NoticeError, RequestError
 from ca.messages import State
 from ca.requests import claimed_request
-from ca.store import Confirmation
 from keyring import certification, readout
 from keyring.errors import PassphraseError, ReadoutError
 from protocol.secret import Secret
@@ -43,7 +43,7 @@ def test_whole_ceremony_by_the_code_in_the_letter(authority: Authority, cast: Ca
     assert isinstance(confirm(authority, identifier, alice.words.upper(), CALL), Confirmation)
     made = issue(authority, identifier)
     assert (made.number, made.role, made.name, made.fingerprint) == ("1001", "customer", "Alice", alice.fingerprint)
-    assert authority.desk.certificate(alice.fingerprint) == (made.key, made.expires)
+    assert authority.desk.certificate(alice.fingerprint) == (made.certified, made.expires)
     assert not inventory.open_requests(authority, int(time.time()))
 
 
@@ -56,7 +56,7 @@ def test_certificate_says_who_confirmed_what_and_how(authority: Authority, cast:
     fingerprint = authority.configuration.fingerprint
     _, said, _ = certification.judged_home(
         short_tmp / "judged",
-        ca_key=authority.desk.authority(),
+        ca_key=authority.desk.authority().key,
         ca_fingerprint=fingerprint,
         offered=made.key,
         expected_fingerprint=cast.alice.fingerprint,
@@ -119,6 +119,27 @@ def test_request_is_locked_after_three_mistakes(authority: Authority, cast: Cast
     again = file(authority, cast.alice.request(lambda: time.time() + 5))
     assert again != identifier
     assert isinstance(confirm(authority, again, cast.alice.words), Confirmation)
+
+
+def test_locked_request_is_reopened_with_a_reason_that_is_recorded(authority: Authority, cast: Cast) -> None:
+    def reopen(reason: str) -> None:
+        ceremony.reopen(authority, identifier, reason=reason, operator="operator", clock=time.time)
+
+    identifier = file(authority, cast.alice.request())
+    with pytest.raises(CeremonyError, match="not locked but waiting"):
+        reopen("the line was bad")
+    for _ in range(3):
+        confirm(authority, identifier, cast.bob.words)
+    with pytest.raises(CeremonyError, match=f"ca reopen {identifier}"):
+        confirm(authority, identifier, cast.alice.words)
+    with pytest.raises(CeremonyError, match="The reason is recorded"):
+        reopen(" ")
+    reopen("the line was bad")
+    assert authority.desk.requests_of(cast.alice.fingerprint)[0].state is State.WAITING
+    assert isinstance(confirm(authority, identifier, cast.bob.words), Mistake)
+    assert isinstance(confirm(authority, identifier, cast.alice.words), Confirmation)
+    made = issue(authority, identifier)
+    assert "by operator: the line was bad" in inventory.described(authority, made, 0)["reopened"]
 
 
 def test_wrong_code_costs_a_try_and_the_words_are_not_looked_at(authority: Authority, cast: Cast) -> None:

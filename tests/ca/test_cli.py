@@ -1,5 +1,6 @@
 """The commands as a person types them: the whole ceremony through real processes, and every mistake as a sentence."""
 
+import base64
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,11 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from ca.applicant import Desk, verify_bank, verify_own
+from ca.applicant import Desk, read_mailed, verify_bank, verify_own
 from ca.authority import DECISIONS_FILE, KEYS_FOLDER
 from ca.cli import cli
-from ca.messages import State
-from keyring import packets, readout
+from ca.messages import Certified, RequestState, State
+from keyring import readout
 from protocol.transport import Address
 from tests.ca.cast import CODE, PASSPHRASE, Cast
 
@@ -98,9 +100,11 @@ def test_whole_ceremony_by_the_commands(cast: Cast, home: Path, short_tmp: Path,
         ca(home, "issue", theirs, *secret)
         verify_bank(
             desk.bank_key(),
-            ca_key=desk.authority_key(),
+            authority=desk.authority_key(),
+            crl=desk.revocations(),
             ca_fingerprint=pinned,
             bank_fingerprint=bank.fingerprint,
+            at=int(time.time()),
         )
         desk.submit_notice(bank.notice(alice))
         hers = desk.submit_request(alice.request()).identifier
@@ -111,17 +115,20 @@ def test_whole_ceremony_by_the_commands(cast: Cast, home: Path, short_tmp: Path,
         assert f"ca issue {hers}" in said
         assert "the customer 1001, Alice" in said
         assert "customer fetch" in ca(home, "issue", hers, "--days", "30", *secret)
-        key = desk.fetch(alice.fingerprint)
-        assert isinstance(key, bytes)
-        certified = verify_own(
-            key,
-            ca_key=desk.authority_key(),
+        offered = desk.fetch(alice.fingerprint)
+        assert isinstance(offered, Certified)
+        proven = verify_own(
+            offered,
+            authority=desk.authority_key(),
+            crl=desk.revocations(),
             ca_fingerprint=pinned,
             fingerprint=alice.fingerprint,
             number="1001",
             role="customer",
+            at=int(time.time()),
         )
-        assert certified.reached_by == "code from the letter"
+        assert proven.certification.reached_by == "code from the letter"
+        assert proven.certificate.crl_number == 1
     listed = json.loads(ca(home, "list", "--json"))
     assert [(row["number"], row["days_left"] in (29, 30), row["state"]) for row in listed] == [
         ("1001", True, "valid"),
@@ -148,9 +155,9 @@ def test_mistakes_on_the_telephone(cast: Cast, home: Path, short_tmp: Path) -> N
             assert not (set(cast.alice.words.split()) - {"customer", "applicant"}) & set(said.split())
         assert "new request is needed" in ca(home, "confirm", identifier, *back, exit_code=1)
         assert "not confirmed" in ca(home, "issue", identifier, exit_code=1)
-        assert [row["state"] for row in requests(home)] == ["locked, a new request is needed"]
+        assert [row["state"] for row in requests(home)] == ["locked: reopen it, or a new request is needed"]
         fetched = desk.fetch(cast.alice.fingerprint)
-        assert not isinstance(fetched, bytes)
+        assert isinstance(fetched, RequestState)
         assert fetched.state is State.LOCKED
         assert cast.alice.fingerprint not in json.dumps(requests(home))
 
@@ -166,16 +173,70 @@ def test_request_and_certificate_may_go_by_mail(cast: Cast, home: Path, short_tm
     assert not mailed.exists()
     ca(home, "confirm", identifier, "--words", cast.alice.words, "--called-back", "1")
     ca(home, "issue", identifier, "--out", str(mailed), *secret)
-    starts = [packet.offset for packet in packets.split(mailed.read_bytes()) if packet.tag == 6]
-    own, authority = mailed.read_bytes()[: starts[1]], mailed.read_bytes()[starts[1] :]
+    found = read_mailed(mailed)
+    assert found.bank is None
     verify_own(
-        own,
-        ca_key=authority,
+        found.certified,
+        authority=found.authority,
+        crl=found.crl,
+        at=int(time.time()),
         ca_fingerprint=json.loads(ca(home, "fingerprint", "--json"))["fingerprint"],
         fingerprint=cast.alice.fingerprint,
         number="1001",
         role="customer",
     )
+
+
+def test_inventory_renewal_and_revocation_by_the_commands(
+    with_alice: Path, cast: Cast, short_tmp: Path, passphrase_file: Path
+) -> None:
+    home, public, mailed = short_tmp / "ca", short_tmp / "public", short_tmp / "mailed"
+    shutil.copytree(with_alice, home)
+    secret = ("--passphrase-file", str(passphrase_file))
+
+    def serials() -> list[tuple[str, str]]:
+        return [(row["serial"], row["state"]) for row in json.loads(ca(home, "list", "--json"))]
+
+    ((_, valid),) = [each for each in serials() if each[0] != json.loads(ca(home, "show", "0000", "--json"))["serial"]]
+    assert valid == "valid"
+    shown = json.loads(ca(home, "show", "1001", "--json"))
+    assert (shown["fingerprint"], shown["number"]) == (cast.alice.fingerprint, "1001")
+    assert f"serial          {shown['serial']}\n" in ca(home, "show", shown["request"][:16])
+    assert ca(home, "show", shown["serial"][:8], "--pem") == shown["pem"]
+    assert "ca list" in ca(home, "show", "1002", exit_code=1)
+    assert "Renewed until" in ca(home, "renew", "1001", "--days", "120", "--out", str(mailed), *secret)
+    renewed = json.loads(ca(home, "show", "1001", "--json"))
+    assert (renewed["renews"], renewed["request"]) == (shown["serial"], shown["request"])
+    assert base64.b64decode("".join(renewed["pem"].split("\n")[1:-2])) == read_mailed(mailed).certified.certificate
+    assert "list 2 lies at the desk, good until" in ca(home, "crl", "--days", "10", *secret)
+    said = ca(home, "revoke", "1001", "--reason", "key-compromise", *secret)
+    assert cast.alice.fingerprint in said
+    assert "The revocation list 3 lies at the desk" in said
+    assert "bank fetch" in said
+    assert "ca crl" in ca(home, "revoke", "1001", "--reason", "superseded", exit_code=1)
+    assert "make a new key" in ca(home, "renew", "1001", exit_code=1)
+    assert {state for serial, state in serials() if serial in (shown["serial"], renewed["serial"])} == {"revoked"}
+    assert "key-compromise" in ca(home, "show", renewed["serial"])
+    assert re.search(rf"{shown['serial'][:16]} .* revoked", ca(home, "list"))
+    assert f"files are in {public}." in ca(home, "publish", str(public))
+    assert (public / "root.pem").is_file()
+    status = json.loads(ca(home, "status", "--json"))
+    assert (status["crl_number"], status["certificates"]) == (3, {"revoked": 2, "valid": 1})
+    assert "2 revoked, 1 valid" in ca(home, "status")
+
+
+def test_locked_request_is_reopened_by_the_command(cast: Cast, home: Path, short_tmp: Path) -> None:
+    with open_desk(home, short_tmp / "desk.log") as desk:
+        identifier = desk.submit_request(cast.alice.request()).identifier
+        back = ("--called-back", "1", "--words")
+        assert "there is nothing to reopen" in ca(home, "reopen", identifier, "--reason", "a", exit_code=1)
+        for _ in range(3):
+            ca(home, "confirm", identifier, *back, cast.bob.words, exit_code=1)
+        assert f"ca reopen {identifier}" in ca(home, "confirm", identifier, *back, cast.alice.words, exit_code=1)
+        assert f"ca confirm {identifier}" in ca(home, "reopen", identifier, "--reason", "the line was bad")
+        assert desk.fetch(cast.alice.fingerprint) == RequestState(identifier, State.WAITING)
+        assert f"ca confirm {identifier}" in ca(home, "status")
+        assert "Confirmed" in ca(home, "confirm", identifier, *back, cast.alice.words)
 
 
 def test_init_makes_an_authority_once(short_tmp: Path, passphrase_file: Path) -> None:
@@ -187,11 +248,17 @@ def test_init_makes_an_authority_once(short_tmp: Path, passphrase_file: Path) ->
         home, "init", "--name", "A<B", "--passphrase-file", str(passphrase_file), exit_code=1
     )
     assert not home.exists()
-    said = ca(home, *made, "--passphrase-file", str(passphrase_file))
+    wrong = ("--publish-url", "ftp://ca.example", "--passphrase-file", str(passphrase_file))
+    assert "give an http or https address" in ca(home, *made, *wrong, exit_code=1)
+    assert not home.exists()
+    published = ("--publish-url", "https://ca.example/pki")
+    said = ca(home, *made, *published, "--passphrase-file", str(passphrase_file))
     fingerprint = json.loads(ca(home, "fingerprint", "--json"))
     assert readout.hex_groups(fingerprint["fingerprint"]) in said
     assert all(word in said for word in fingerprint["words"])
     assert 'address = "127.0.0.1:7499"' in (home / "ca.toml").read_text()
+    assert 'publish_url = "https://ca.example/pki"' in (home / "ca.toml").read_text()
+    assert "https://ca.example/pki" in ca(home, "status")
     assert home.stat().st_mode & 0o777 == 0o700
     assert "not empty" in ca(home, *made, "--passphrase-file", str(passphrase_file), exit_code=1)
     assert "No request waits" in ca(home, "requests")
@@ -204,6 +271,10 @@ def test_usage_errors_have_exit_code_2(home: Path) -> None:
         ("confirm", "abcd", "--words", "a", "--hex", "b"),
         ("confirm", "abcd", "--caller-code", "a", "--called-back", "b"),
         ("issue", "abcd", "--days", "0"),
+        ("revoke", "1001"),
+        ("revoke", "1001", "--reason", "anger"),
+        ("reopen", "abcd"),
+        ("crl", "--days", "101"),
         ("no-such-command",),
     ):
         ca(home, *arguments, exit_code=2)

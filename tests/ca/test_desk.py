@@ -38,11 +38,11 @@ def test_applicant_follows_its_request_from_state_to_state(authority: Authority,
         assert desk.fetch(alice.fingerprint) == RequestState(waiting.identifier, State.CONFIRMED)
         assert desk.submit_request(alice.request(later)).state is State.CONFIRMED
         made = issue(authority, waiting.identifier)
-        assert desk.fetch(alice.fingerprint) == made.key
+        assert desk.fetch(alice.fingerprint) == made.certified
         assert desk.submit_request(alice.request(later)).state is State.ISSUED
         assert len(authority.desk.requests(*State)) == 2, "the bank's and Alice's"
         assert desk.bank_key() == authority.desk.bank()[0]  # type: ignore[index]
-        assert keys.read_key(desk.authority_key()).fingerprint == authority.configuration.fingerprint
+        assert keys.read_key(desk.authority_key().key).fingerprint == authority.configuration.fingerprint
     assert [line.split()[0] for line in log] == ["request"]
 
 
@@ -68,8 +68,9 @@ def test_desk_works_without_the_authoritys_keys_and_decisions(authority: Authori
     with serving(store) as desk:
         assert desk.submit_request(cast.alice.request()).state is State.WAITING
         desk.submit_notice(cast.bank.notice(cast.alice))
-        assert desk.bank_key()
-        assert desk.authority_key()
+        assert desk.bank_key().certificate
+        assert desk.authority_key().root
+        assert desk.revocations()
     assert len(store.notices("1001")) == 1
     store.close()
 
@@ -144,7 +145,7 @@ def test_stale_requests_are_forgotten_but_not_confirmed_ones(authority: Authorit
         kept = desk.submit_request(cast.bob.request()).identifier
         desk.submit_request(cast.impostor.request())
         confirm(authority, kept, cast.bob.words)
-        authority.desk._write("UPDATE requests SET received = received - 31 * 86400")
+        authority.desk.write("UPDATE requests SET received = received - 31 * 86400")
         desk.submit_request(cast.alice.request())
         left = {each.fingerprint for each in authority.desk.requests(State.WAITING, State.CONFIRMED)}
         assert left == {cast.alice.fingerprint, cast.bob.fingerprint}
@@ -160,7 +161,7 @@ def test_nonsense_is_answered_and_the_desk_goes_on(authority: Authority, frame: 
             assert answer is not None
             assert isinstance(decode_answer(answer.body), DeskRefusal)
         connection.close()
-        assert desk.bank_key()
+        assert desk.bank_key().certificate
 
 
 def test_requests_digest_is_what_the_operator_calls_it_by(cast: Cast) -> None:

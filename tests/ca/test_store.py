@@ -9,15 +9,18 @@ from threading import Barrier, Thread
 
 import pytest
 
-from ca.config import Configuration, Limits, read_configuration, write_configuration
+from ca.config import Configuration, Limits, checked_publish_url, read_configuration, write_configuration
+from ca.decisions import AuthorityStore, Certificate, Confirmation, IssuedList, Reopening
 from ca.errors import ConfigurationError, StoreError
-from ca.messages import State
-from ca.store import AuthorityStore, Certificate, Confirmation, DeskStore, Filed
+from ca.messages import AuthorityKey, Certified, State
+from ca.store import DeskStore, Filed
 
 FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
 FILED = Filed("d" * 64, FINGERPRINT, "1001", "customer", "Alice", b"message", 100, State.WAITING)
 CONFIRMATION = Confirmation("d" * 64, FINGERPRINT, "1001", "customer", "Alice", "operator", "called back", "1", 5)
-CERTIFICATE = Certificate("d" * 64, "1001", "customer", "Alice", FINGERPRINT, 5, 10, b"key")
+CERTIFICATE = Certificate(
+    "5e" * 20, "d" * 64, "1001", "customer", "Alice", FINGERPRINT, 5, 10, b"key", b"der", b"request"
+)
 
 
 @pytest.mark.parametrize("store", [DeskStore, AuthorityStore])
@@ -36,8 +39,8 @@ def test_database_of_another_version_or_program_is_refused(
     with pytest.raises(StoreError, match="not this database"):
         other.open(path)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="version 2"):
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(StoreError, match=r"version 1, .*ca init"):
         store.open(path)
     path.write_bytes(b"not a database, but some text that is long enough to be looked at" * 20)
     with pytest.raises(StoreError, match="cannot be"):
@@ -48,6 +51,13 @@ def test_desk_gives_back_what_it_took(tmp_path: Path) -> None:
     with closing(DeskStore.create(tmp_path / "desk.sqlite")) as store:
         with pytest.raises(StoreError, match="authority's key"):
             store.authority()
+        with pytest.raises(StoreError, match="ca crl"):
+            store.revocations()
+        store.put_authority(AuthorityKey(key=b"key", root=b"root"))
+        assert store.authority() == AuthorityKey(key=b"key", root=b"root")
+        for crl in (b"1", b"2"):
+            store.put_revocations(crl)
+        assert store.revocations() == b"2"
         store.file_request(FILED, "host")
         store.file_request(replace(FILED, name="Bob"), "host")
         assert store.requests(State.WAITING) == store.requests_like("dddd") == (FILED,)
@@ -56,7 +66,7 @@ def test_desk_gives_back_what_it_took(tmp_path: Path) -> None:
         assert store.requests(State.WAITING, State.LOCKED) == ()
         store.put_certificate(CERTIFICATE)
         store.put_certificate(replace(CERTIFICATE, key=b"renewed", expires=20))
-        assert store.certificate(FINGERPRINT) == (b"renewed", 20)
+        assert store.certificate(FINGERPRINT) == (Certified(certificate=b"der", key=b"renewed"), 20)
         assert store.bank() is None
 
 
@@ -69,7 +79,52 @@ def test_decisions_are_kept_once(tmp_path: Path) -> None:
         store.add_certificate(CERTIFICATE)
         with pytest.raises(StoreError):
             store.add_certificate(replace(CERTIFICATE, number="1002"))
+        with pytest.raises(StoreError):  # another on the same request that does not say what it renews
+            store.add_certificate(replace(CERTIFICATE, serial="6f" * 20))
         assert store.certificate("d" * 64) == CERTIFICATE
+        renewal = replace(CERTIFICATE, serial="6f" * 20, renews=CERTIFICATE.serial, issued=7, expires=9)
+        store.add_certificate(renewal)
+        with pytest.raises(StoreError):
+            store.add_certificate(replace(renewal, serial="7a" * 20))
+        assert store.certificate("d" * 64) == renewal
+        assert store.certificates() == (renewal, CERTIFICATE)
+
+
+def test_revocation_is_recorded_once_and_stays(tmp_path: Path) -> None:
+    with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
+        store.add_certificate(CERTIFICATE)
+        for at, reason in ((6, "superseded"), (7, "cessation")):
+            store.revoke(CERTIFICATE.serial, at=at, reason=reason, key=b"revoked")
+        found = store.certificate("d" * 64)
+        assert found == replace(CERTIFICATE, revoked_at=6, reason="superseded", key=b"revoked")
+        assert CERTIFICATE.is_live(6)
+        assert not found.is_live(6)
+        assert not CERTIFICATE.is_live(10)
+
+
+def test_numbers_of_lists_are_used_once_and_the_root_is_kept(tmp_path: Path) -> None:
+    with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
+        assert store.newest_list() is None
+        for number in (2, 1):
+            store.add_list(IssuedList(number, 5, 10, b"crl"))
+        with pytest.raises(StoreError):
+            store.add_list(IssuedList(2, 6, 11, b"other"))
+        assert store.newest_list() == IssuedList(2, 5, 10, b"crl")
+        with pytest.raises(StoreError, match="root"):
+            store.root()
+        store.put_root(b"root")
+        assert store.root() == b"root"
+
+
+def test_reopening_gives_the_tries_back_and_is_recorded(tmp_path: Path) -> None:
+    with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
+        for _ in range(3):
+            store.count_failure("d" * 64)
+        assert store.tries_left("d" * 64) == 0
+        reopening = Reopening("d" * 64, "operator", "the line was bad", 5)
+        store.reopen(reopening)
+        assert store.tries_left("d" * 64) == 3
+        assert store.reopenings("d" * 64) == (reopening,)
 
 
 def test_exclusive_rolls_back_on_an_error(tmp_path: Path) -> None:
@@ -115,6 +170,20 @@ def test_configuration_is_read_as_written(tmp_path: Path) -> None:
     with (tmp_path / "ca.toml").open("a") as file:
         file.write("[limits]\nconnections = 3\n")
     assert read_configuration(tmp_path).limits == Limits(connections=3)
+
+
+def test_address_of_the_published_list_is_read_as_written(tmp_path: Path) -> None:
+    write_configuration(tmp_path, Configuration("A", FINGERPRINT, publish_url="https://ca.example/pki/"))
+    assert read_configuration(tmp_path).crl_url == "https://ca.example/pki/revocations.crl"
+    assert Configuration("A", FINGERPRINT).crl_url is None
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://ca.example", "https://ca.example/?a", "ca.example", "https://ca example/", "https://ca.example/\n"]
+)
+def test_address_that_certificates_cannot_name_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot stand in certificates"):
+        checked_publish_url(url)
 
 
 @pytest.mark.parametrize(

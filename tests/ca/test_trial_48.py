@@ -9,10 +9,10 @@ import pytest
 from ca import inventory
 from ca.authority import DESK_FILE, Authority
 from ca.ceremony import CallerCode, Mistake
+from ca.decisions import Confirmation
 from ca.documents import claimed_content
 from ca.errors import CaError, CeremonyError, IssuingError
 from ca.requests import claimed_request
-from ca.store import Confirmation
 from keyring import keys, messages, readout
 from keyring.errors import UnsuitableKey
 from tests.ca.cast import CALL, Cast, certify, confirm, file, issue, send_notice

@@ -7,44 +7,51 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import msgspec
+from cryptography import x509
 
 from bank import accounts, letters
 from bank import config as bank_configuration
+from bank.ceremony import take_certificate
 from bank.config import BankConfig
 from bank.home import BankHome
 from bank.server import Server
 from bank.service import Service
 from bank.serving import serving
 from bank.storage import Ledger
-from customer import bank_view, ceremony, config
+from ca.applicant import Desk
+from ca.messages import AuthorityKey, Certified, MailedCertificates, encode
+from customer import ceremony, config
 from customer.home import CustomerHome, Secrets, World
 from customer.store import Fact
-from keyring import certification, keys
+from keyring import keys
 from keyring.home import Home
 from protocol import letter
 from protocol.errors import RemoteProtocolError
 from protocol.letter import Letter
 from protocol.messages import Answer
-from protocol.secret import Secret
 from protocol.stages import Stage
 from protocol.transport import Address
+from tests.customer.authority import PASSPHRASE, Authority
 
-PASSPHRASE = Secret(b"a passphrase for tests")
 NUMBERS = {"alice": "1001", "bob": "1002"}
 START = "1000.00"
-DAYS = 90
 
 
 @dataclass(frozen=True)
 class Template:
-    """A bank with two customers, made once and copied for each test; ``certified``: keys as the authority gave them."""
+    """A bank with two customers, made once and copied for each test.
+
+    ``certified``: certificates as the authority gave them; ``crl``: its first revocation list, of nobody.
+    """
 
     folder: Path
     letters: dict[str, Letter]
-    authority_key: bytes
-    certified: dict[str, bytes]
+    authority: Authority
+    certified: dict[str, Certified]
+    crl: bytes
 
     @property
     def bank_fingerprint(self) -> str:
@@ -53,12 +60,12 @@ class Template:
 
 def make_template(folder: Path) -> Template:
     """The keys of authority, bank and customers, certifications, accounts, letters, and money for Alice."""
-    authority = Home.create(folder / "ca", own_keys=True)
+    ca = Home.create(folder / "ca", own_keys=True)
     gnupg = Home.create(folder / "bank" / "gnupg", own_keys=True)
     with ThreadPoolExecutor() as pool:  # the keys are what takes long
         people = [pool.submit(_make_customer_key, folder / name, number) for name, number in NUMBERS.items()]
         bank_key = pool.submit(keys.new_bank_key, gnupg, keys.user_id("Example Bank", "0000"))
-        authority_key = pool.submit(keys.new_ca_key, authority, "Authority", PASSPHRASE).result()
+        authority_key = pool.submit(keys.new_ca_key, ca, "Authority", PASSPHRASE).result()
         for made in people:
             made.result()
     bank = _make_bank(folder / "bank", bank_key.result(), authority_key)
@@ -72,17 +79,18 @@ def make_template(folder: Path) -> Template:
     for name, text in texts.items():
         (folder / f"{name}.letter").write_text(text)
         ceremony.init(folder / name, ceremony.from_letter(found[name]), None, ask=False)
+    authority = Authority.make(ca, authority_key)
     certified = {
-        name: _certify(authority, authority_key, Home.open(folder / name / "gnupg"), number, "customer")
+        name: authority.certify(Home.open(folder / name / "gnupg"), number, "customer")
         for name, number in NUMBERS.items()
     }
-    certified["bank"] = _certify(authority, authority_key, bank.gnupg, "0000", "bank")
-    public = keys.export(authority, authority_key)
-    bank.certificate_path.write_bytes(certified["bank"])
-    bank.authority_path.write_bytes(public)
-    for home in (authority, bank.gnupg, *(Home.open(folder / name / "gnupg") for name in NUMBERS)):
+    certified["bank"] = authority.certify(bank.gnupg, "0000", "bank")
+    crl = authority.crl(1)
+    with bank.open_ledger() as ledger:
+        take_certificate(bank, ledger, cast(Desk, HandingOut(certified["bank"], authority.public, crl)))
+    for home in (ca, bank.gnupg, *(Home.open(folder / name / "gnupg") for name in NUMBERS)):
         home.stop()
-    return Template(folder, found, public, certified)
+    return Template(folder, found, authority, certified, crl)
 
 
 @dataclass
@@ -129,18 +137,26 @@ class Stand:
         return sum(each.entry.transfer_identifier == identifier and each.entry.reason is None for each in every)
 
     def _certify(self, home: CustomerHome, name: str) -> None:
-        made, template = self.template.certified, self.template
-        home.store.set_facts(
-            {
-                Fact.CERTIFIED_KEY: made[name],
-                Fact.CERTIFIED_UNTIL: str(int(time.time()) + DAYS * 86400).encode(),
-                Fact.AUTHORITY_KEY: template.authority_key,
-            }
-        )
-        authority = template.letters[name].authority_fingerprint
-        bank_view.make_certified(
-            home.folder, made["bank"], template.bank_fingerprint, template.authority_key, authority
-        )
+        """As `customer fetch` does it, without a desk."""
+        template, file = self.template, self.folder / f"{name}.mail"
+        mail(template, file, template.certified[name])
+        ceremony.fetch(home, file)
+
+
+def mail(template: Template, file: Path, certified: Certified, crl: bytes = b"", bank: Certified | None = None) -> None:
+    """What the authority would write for those who have no way to its desk."""
+    made = MailedCertificates(
+        authority=template.authority.public,
+        bank=bank or template.certified["bank"],
+        certified=certified,
+        crl=crl or template.crl,
+    )
+    file.write_bytes(encode(made))
+
+
+def serial_of(certified: Certified) -> int:
+    """The serial number of a certificate."""
+    return x509.load_der_x509_certificate(certified.certificate).serial_number
 
 
 @dataclass
@@ -188,6 +204,24 @@ def standing(template: Template, folder: Path, minimum: Stage = Stage.PASSWORD) 
         yield Stand(template, folder, bank, server, address, faults)
 
 
+@dataclass(frozen=True)
+class HandingOut:
+    """A desk without a port: what the bank asks it for when it fetches."""
+
+    certified: Certified
+    authority: AuthorityKey
+    crl: bytes
+
+    def fetch(self, fingerprint: str) -> Certified:
+        return self.certified
+
+    def authority_key(self) -> AuthorityKey:
+        return self.authority
+
+    def revocations(self) -> bytes:
+        return self.crl
+
+
 def _make_customer_key(folder: Path, number: str) -> None:
     """What an interrupted `customer init` leaves; the next one goes on with this key."""
     home = Home.create(folder / "gnupg", own_keys=True)
@@ -217,22 +251,3 @@ def _deposit(bank: BankHome, ledger: Ledger, number: str) -> None:
     order = accounts.deposit(ledger, number, START, "cash", identifier="deposit-1", created=format_time(time.time()))
     with bank.signer() as signer, bank.open_posting(ledger, signer, time.time) as posting:
         posting.submit(order).result(timeout=30)
-
-
-def _certify(authority: Home, ca_fingerprint: str, home: Home, number: str, role: str) -> bytes:
-    (key,) = keys.secret_keys(home)
-    public = keys.export_minimal(home, key.fingerprint)
-    keys.import_key(authority, public, expected_fingerprint=key.fingerprint)
-    certification.certify(
-        authority,
-        key.fingerprint,
-        key.user_ids[0].text,
-        number=number,
-        role=role,
-        request_digest="0" * 64,
-        days=DAYS,
-        passphrase=PASSPHRASE,
-        notations={},
-        certifier=ca_fingerprint,
-    )
-    return keys.export(authority, key.fingerprint)

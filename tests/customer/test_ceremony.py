@@ -1,19 +1,19 @@
 """Each step towards the first transfer can be repeated or interrupted; what is not pinned or proven is not believed."""
 
-import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ca import messages as desk_messages
 from ca.errors import CaError
-from ca.messages import AskAuthority, AskBank, AskCertificate, PublicKey, RequestState, State, SubmitRequest
+from ca.messages import (
+    Certified,
+    RequestState,
+    State,
+)
 from ca.requests import open_request
 from customer import bank_view, ceremony, config, conversing, progress, sending
 from customer.errors import CustomerError, NotProven, NotReady, RefusedByBank
@@ -24,11 +24,12 @@ from keyring import keys
 from keyring.errors import KeyringError
 from keyring.home import Home
 from protocol.codes import Reason
-from protocol.frames import Frame, FrameType
 from protocol.messages import Answer, Registered
 from protocol.stages import Stage
-from protocol.transport import Address, Connection, Listener, ListenerLimits
-from tests.customer.scene import Stand, Template, standing
+from protocol.transport import Address
+from tests.customer.authority import DAY
+from tests.customer.desk import DeskStandIn, newcomer
+from tests.customer.scene import Stand, Template, mail, serial_of, standing
 
 RENT = Wish(creditor="1002", amount="25.00", description="rent", currency="EUR")
 
@@ -133,7 +134,7 @@ def test_registering_twice_changes_nothing(stand: Stand) -> None:
 def test_a_bank_key_that_is_not_the_pinned_one_is_not_taken(stand: Stand, whose: str) -> None:
     def lie(request: msgspec.Struct, answer: Answer) -> Answer:
         if isinstance(answer, Registered):
-            key = stand.template.certified["alice"] if whose == "alice" else b"junk"
+            key = stand.template.certified["alice"].key if whose == "alice" else b"junk"
             return msgspec.structs.replace(answer, bank_key=key)
         return answer
 
@@ -164,58 +165,6 @@ def test_a_bank_for_certified_keys_only_registers_nobody(bank_template: Template
             assert sending.send(home, RENT).posted
 
 
-@dataclass
-class DeskStandIn:
-    """A desk that hands out whatever the test gives it, and keeps what is handed in."""
-
-    own: bytes | State
-    authority: bytes
-    bank: bytes
-    submitted: list[bytes]
-
-    def handle(self, connection: Connection) -> None:
-        frame = connection.receive(idle_seconds=5, frame_seconds=5)
-        assert frame is not None
-        answer = self.answer(desk_messages.decode_request(frame.body))
-        connection.send(Frame(FrameType.DESK_ANSWER, desk_messages.encode(answer)), timeout_seconds=5)
-
-    def answer(self, question: msgspec.Struct) -> RequestState | PublicKey:
-        match question:
-            case SubmitRequest(request=request):
-                self.submitted.append(request)
-                return RequestState(identifier=open_request(request).identifier, state=State.WAITING)
-            case AskCertificate():
-                return RequestState("", self.own) if isinstance(self.own, State) else PublicKey(self.own)
-            case AskAuthority():
-                return PublicKey(self.authority)
-            case AskBank():
-                return PublicKey(self.bank)
-        raise AssertionError(question)
-
-
-@pytest.fixture
-def desk(bank_template: Template) -> Iterator[tuple[DeskStandIn, Address]]:
-    made = bank_template.certified
-    stand_in = DeskStandIn(made["alice"], bank_template.authority_key, made["bank"], [])
-    listener = Listener(
-        Address("127.0.0.1", 0), stand_in.handle, lambda: Frame(FrameType.DESK_ANSWER, b""), ListenerLimits(8, 8)
-    )
-    listener.start()
-    yield stand_in, listener.address
-    listener.stop(2.0)
-
-
-@contextmanager
-def newcomer(template: Template, folder: Path, desk: Address, world: World | None = None) -> Iterator[CustomerHome]:
-    """Alice after `customer init`, whose letter names this desk."""
-    shutil.copytree(template.folder / "alice", folder, ignore=shutil.ignore_patterns("S.*"))
-    found = config.read(folder)
-    authority = msgspec.structs.replace(found.authority, address=str(desk))
-    config.write(folder, msgspec.structs.replace(found, authority=authority))
-    with CustomerHome.open(folder, world) as home:
-        yield home
-
-
 def test_the_way_to_the_certificate_with_its_states(
     bank_template: Template, short_tmp: Path, desk: tuple[DeskStandIn, Address]
 ) -> None:
@@ -223,7 +172,9 @@ def test_the_way_to_the_certificate_with_its_states(
     now = [time.time()]
     with newcomer(bank_template, short_tmp / "alice", address, World(clock=lambda: now[0])) as home:
         assert progress.progress(home).next.command == "customer request"
-        answer = ceremony.request(home, None)
+        made = ceremony.request(home, None)
+        assert made.digest == open_request(stand_in.submitted[0]).digest
+        assert open_request(stand_in.submitted[0]).signing_request().fingerprint == home.key
         ceremony.request(home, short_tmp / "request.pgp")
         assert (short_tmp / "request.pgp").stat().st_size > 1000
         assert len(stand_in.submitted) == 1
@@ -231,20 +182,27 @@ def test_the_way_to_the_certificate_with_its_states(
         assert (waiting.who, waiting.command) == ("you and the authority", "customer fetch")
         stand_in.own = State.WAITING
         assert ceremony.fetch(home, None) == ceremony.Fetched(None, State.WAITING)
-        assert "telephone" in ceremony.explain_state(answer.state)
+        assert "telephone" in ceremony.explain_state(made.state.state)
         stand_in.own = bank_template.certified["alice"]
-        assert ceremony.fetch(home, None).state is State.ISSUED
+        fetched = ceremony.fetch(home, None)
+        assert (fetched.state, fetched.before, fetched.crl_number) == (State.ISSUED, None, 1)
         ready = progress.progress(home)
         assert ready.next.command.startswith("customer send")
-        assert not any("ends" in warning for warning in ready.warnings)
-        now[0] += 80 * 86400
-        assert any("ends in 9 days" in warning for warning in progress.progress(home).warnings)
-        now[0] += 20 * 86400
-        assert progress.progress(home).next.command == "customer request"
-        with pytest.raises(NotReady, match="has ended"):
-            conversing.certified_key(home)
-        with pytest.raises(NotReady, match="has ended"):
-            conversing.view_for(home, Stage.CERTIFIED)
+        assert all(step.done for step in ready.steps if step.name != "registered")
+        assert ready.warnings == tuple(each for each in ready.warnings if "revocation certificate" in each)
+
+
+def test_an_earlier_request_that_the_desk_goes_on_with_is_the_one_shown(
+    bank_template: Template, short_tmp: Path, desk: tuple[DeskStandIn, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in, address = desk
+    with newcomer(bank_template, short_tmp / "alice", address) as home:
+        first = ceremony.request(home, None)
+        monkeypatch.setattr(stand_in, "answer", lambda question: first.state)
+        monkeypatch.setattr(ceremony, "claimed_request", lambda message: open_request(stand_in.submitted[0]))
+        assert ceremony.request(home, None).digest == first.digest
+        monkeypatch.setattr(stand_in, "answer", lambda question: RequestState("f" * 16, State.WAITING))
+        assert ceremony.request(home, None).digest == ""
 
 
 Change = Callable[[DeskStandIn, Template], None]
@@ -256,11 +214,41 @@ def foreign_own(desk: DeskStandIn, template: Template) -> None:
 
 def uncertified_own(desk: DeskStandIn, template: Template) -> None:
     home = Home.open(template.folder / "alice" / "gnupg")
-    desk.own = keys.export_minimal(home, keys.secret_keys(home)[0].fingerprint)
+    key = keys.export_minimal(home, keys.secret_keys(home)[0].fingerprint)
+    desk.own = Certified(certificate=template.certified["alice"].certificate, key=key)
+
+
+def foreign_certificate(desk: DeskStandIn, template: Template) -> None:
+    made = template.certified
+    desk.own = Certified(certificate=made["bob"].certificate, key=made["alice"].key)
+
+
+def no_certificate(desk: DeskStandIn, template: Template) -> None:
+    desk.own = Certified(certificate=b"", key=template.certified["alice"].key)
 
 
 def foreign_authority(desk: DeskStandIn, template: Template) -> None:
-    desk.authority = template.certified["bob"]
+    desk.authority = msgspec.structs.replace(desk.authority, key=template.certified["bob"].key)
+
+
+def foreign_root(desk: DeskStandIn, template: Template) -> None:
+    desk.authority = msgspec.structs.replace(desk.authority, root=template.certified["bob"].certificate)
+
+
+def broken_list(desk: DeskStandIn, template: Template) -> None:
+    desk.crl = desk.crl[:-1] + bytes([desk.crl[-1] ^ 1])
+
+
+def late_list(desk: DeskStandIn, template: Template) -> None:
+    desk.crl = template.authority.crl(2, at=int(time.time()) - 40 * DAY)
+
+
+def list_with_own(desk: DeskStandIn, template: Template) -> None:
+    desk.crl = template.authority.crl(2, serial_of(template.certified["alice"]))
+
+
+def list_with_bank(desk: DeskStandIn, template: Template) -> None:
+    desk.crl = template.authority.crl(2, serial_of(template.certified["bank"]))
 
 
 def customer_as_bank(desk: DeskStandIn, template: Template) -> None:
@@ -269,11 +257,20 @@ def customer_as_bank(desk: DeskStandIn, template: Template) -> None:
 
 def uncertified_bank(desk: DeskStandIn, template: Template) -> None:
     home = Home.open(template.folder / "bank" / "gnupg")
-    desk.bank = keys.export_minimal(home, template.bank_fingerprint)
+    desk.bank = msgspec.structs.replace(desk.bank, key=keys.export_minimal(home, template.bank_fingerprint))
+
+
+def customers_certificate_as_banks(desk: DeskStandIn, template: Template) -> None:
+    desk.bank = msgspec.structs.replace(desk.bank, certificate=template.certified["bob"].certificate)
 
 
 @pytest.mark.parametrize(
-    "change", [foreign_own, uncertified_own, foreign_authority, customer_as_bank, uncertified_bank]
+    "change",
+    [
+        *(foreign_own, uncertified_own, foreign_certificate, no_certificate, foreign_authority, foreign_root),
+        *(broken_list, late_list, list_with_own, list_with_bank),
+        *(customer_as_bank, uncertified_bank, customers_certificate_as_banks),
+    ],
 )
 def test_trial_49_a_lying_desk_is_not_believed(
     bank_template: Template, short_tmp: Path, desk: tuple[DeskStandIn, Address], change: Change
@@ -288,18 +285,20 @@ def test_trial_49_a_lying_desk_is_not_believed(
         assert not (home.folder / bank_view.FOLDER / bank_view.CERTIFIED).exists()
 
 
-def test_keys_that_came_by_mail_are_taken_like_those_from_the_desk(bank_template: Template, short_tmp: Path) -> None:
-    made, file = bank_template.certified, short_tmp / "keys.pgp"
+def test_what_came_by_mail_is_taken_like_that_from_the_desk(bank_template: Template, short_tmp: Path) -> None:
+    made, file = bank_template.certified, short_tmp / "alice.certificates"
     with newcomer(bank_template, short_tmp / "alice", Address("127.0.0.1", 1)) as home:
-        file.write_bytes(made["bank"] + made["alice"])
-        with pytest.raises(NotReady, match="the authority's key"):
-            ceremony.fetch(home, file)
-        file.write_bytes(made["bank"] + made["alice"] + bank_template.authority_key)
+        for wrong in (made["bob"], Certified(certificate=b"", key=made["alice"].key)):
+            mail(bank_template, file, wrong)
+            with pytest.raises(CaError):
+                ceremony.fetch(home, file)
+        mail(bank_template, file, made["alice"])
         assert ceremony.fetch(home, file).until is not None
-        assert home.store.fact(Fact.CERTIFIED_KEY) == made["alice"]
+        assert home.store.fact(Fact.CERTIFIED_KEY) == made["alice"].key
+        assert home.store.fact(Fact.CERTIFICATE) == made["alice"].certificate
         assert conversing.view_for(home, Stage.CERTIFIED).certified
         file.write_bytes(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
-        with pytest.raises(KeyringError):
+        with pytest.raises(CaError, match="ca issue --out"):
             ceremony.fetch(home, file)
 
 

@@ -18,6 +18,7 @@ from customer.cli import commands
 from customer.cli.watching import printer
 from customer.home import World
 from customer.sending import Wish
+from keyring import readout
 from keyring.home import Home
 from protocol import messages
 from protocol.codes import Reason
@@ -293,6 +294,12 @@ def test_fingerprints_are_shown_as_words_and_hex(stand: Stand, alice: Path) -> N
     assert stand.template.bank_fingerprint in bank.replace(" ", "")
     authority = json.loads(called("fingerprint", "--home", alice, "--ca", "--json").output)
     assert authority["fingerprint"] == stand.template.letters["alice"].authority_fingerprint
+    digits = called("fingerprint", "--home", alice, "--digits").output
+    assert readout.parse(digits) == own["fingerprint"]
+    picture = stand.folder / "code.svg"
+    shown = called("fingerprint", "--home", alice, "--qr", "--qr-file", picture)
+    assert readout.qr_text(own["fingerprint"]) in shown.output
+    assert b"<svg" in picture.read_bytes()
 
 
 def test_foreign_text_in_a_statement_is_escaped(stand: Stand, alice: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import segno
 from click.testing import CliRunner, Result
 
 from keyring import process, readout
@@ -159,6 +160,29 @@ def test_a_fingerprint_is_shown_in_forms_that_lead_back_to_it(party: Path) -> No
     # and each form names the key
     for form in (words, spaced, digits, "0x" + wanted[-8:]):
         assert json_of("fingerprint", form, *home)["fingerprint"] == wanted
+
+
+def test_a_fingerprint_is_shown_as_a_qr_code(party: Path, short_tmp: Path) -> None:
+    home = ("--home", str(party))
+    wanted, other = (each["fingerprint"] for each in json_of("list", *home)[:2])
+    text = printed("fingerprint", wanted, "--qr", *home).split("\n\n")[0]
+    assert text == readout.qr_text(wanted) != readout.qr_text(other)
+    # Each character shows two dots of a column, light on dark, and 4 dots of quiet around.
+    shown = _dots(text)
+    expected = [list(map(bool, row)) for row in segno.make_qr(f"OPENPGP4FPR:{wanted}", error="m").matrix_iter(border=4)]
+    assert shown[: len(expected)] == expected
+    for name, beginning in (("code.png", b"\x89PNG\r\n"), ("code.svg", b"<?xml")):
+        printed("fingerprint", wanted, "--qr-file", str(short_tmp / name), *home)
+        assert (short_tmp / name).read_bytes().startswith(beginning)
+    for name in ("code.txt", "missing/code.png"):
+        result = keyring("fingerprint", wanted, "--qr-file", str(short_tmp / name), *home)
+        assert (result.exit_code, name in result.output.replace("\n", "")) == (1, True)
+
+
+def _dots(text: str) -> list[list[bool]]:
+    """The rows of a code in block characters: True where it is dark."""
+    halves = (" ▄", " ▀")
+    return [[character in dark for character in line] for line in text.splitlines() for dark in halves]
 
 
 def test_no_command_changes_the_home_or_starts_anything(party: Path) -> None:

@@ -53,7 +53,7 @@ def test_any_description_that_can_be_shown_survives(description: str) -> None:
         ({"amount": True}, "amount"),
         ({"amount": None}, "amount"),
         ({"amount": "9" * 41}, "amount"),
-        ({"version": 2}, "version"),
+        ({"version": 3}, "version"),
         ({"version": True}, "version"),
         ({"version": "1"}, "version"),
         ({"type": "transfer"}, "type"),

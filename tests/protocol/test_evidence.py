@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import evidence
-from protocol.evidence import EvidenceError, Kind, Parts, assemble, commands, kinds, require_folder
+from protocol.evidence import Certificates, EvidenceError, Kind, Parts, assemble, commands, kinds, require_folder
 from protocol.orders import TransferOrder, encode_order
 from protocol.stages import Stage
 
@@ -22,8 +22,10 @@ CERTIFIED = Parts(
     customer_key=b"customer",
     authority_key=b"authority",
     head=b"head",
+    certificates=Certificates(authority=b"root", bank=b"bank's", customer=b"customer's", revocations=b"list"),
 )
-UNSIGNED = replace(CERTIFIED, stage=Stage.PASSWORD, customer_key=None, authority_key=None, head=None)
+BANKS = Certificates(authority=b"root", bank=b"bank's", customer=None, revocations=None)
+UNSIGNED = replace(CERTIFIED, stage=Stage.PASSWORD, customer_key=None, authority_key=None, head=None, certificates=None)
 
 by_kind = pytest.mark.parametrize("kind", kinds(), ids=str)
 
@@ -31,9 +33,23 @@ by_kind = pytest.mark.parametrize("kind", kinds(), ids=str)
 def test_certified_order_has_every_file() -> None:
     files = assemble(CERTIFIED)
     names = {"order.pgp", "receipt.pgp", "head.pgp", "customer.pgp", "bank.pgp", "authority.pgp", "VERIFY.md"}
+    names |= {"customer.crt", "bank.crt", "authority.crt", "revocations.crl"}
     assert files.keys() == names
+    assert files["customer.crt"] == b"customer's"
+    assert files["revocations.crl"] == b"list"
     assert files["customer.pgp"] == b"customer"
-    assert require_folder(files) == Kind(Stage.CERTIFIED, bank_certified=True, with_head=True)
+    assert require_folder(files) == Kind(Stage.CERTIFIED, bank_certified=True, with_head=True, x509=True)
+
+
+def test_version_1_of_an_order_was_given_under_no_x509_certificate() -> None:
+    files = assemble(replace(CERTIFIED, certificates=None))
+    assert not {name for name in files if name.endswith((".crt", ".crl"))}
+    assert require_folder(files).x509 is False
+
+
+def test_where_orders_are_not_certified_the_bank_still_may_be() -> None:
+    files = assemble(replace(UNSIGNED, authority_key=b"authority", certificates=BANKS))
+    assert {name for name in files if name.endswith((".crt", ".crl"))} == {"bank.crt", "authority.crt"}
 
 
 def test_unsigned_order_lies_there_as_its_content() -> None:
@@ -49,12 +65,22 @@ def test_unsigned_order_lies_there_as_its_content() -> None:
         replace(CERTIFIED, customer_key=None),
         replace(CERTIFIED, stage=Stage.SIGNED, customer_key=None),
         replace(UNSIGNED, customer_key=b"customer"),
+        replace(CERTIFIED, certificates=BANKS),
+        replace(UNSIGNED, authority_key=b"authority", certificates=CERTIFIED.certificates),
     ],
-    ids=["no-authority", "no-customer", "no-registered-customer", "needless-customer"],
+    ids=[
+        *("no-authority", "no-customer", "no-registered-customer", "needless-customer"),
+        *("no-certificate", "needless-certificate"),
+    ],
 )
 def test_key_that_is_missing_or_too_many_is_refused(parts: Parts) -> None:
     with pytest.raises(EvidenceError, match="In the stage"):
         assemble(parts)
+
+
+def test_x509_needs_an_authority() -> None:
+    with pytest.raises(EvidenceError, match="give its key"):
+        assemble(replace(UNSIGNED, certificates=BANKS))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +90,7 @@ def test_key_that_is_missing_or_too_many_is_refused(parts: Parts) -> None:
         ("extra", b""),
         ("order.json", b"{}"),
         ("VERIFY.md", b"Run: rm -r ~"),
-        ("VERIFY.md", Kind(Stage.SESSION, bank_certified=True, with_head=True).instructions().encode()),
+        ("VERIFY.md", Kind(Stage.SESSION, bank_certified=True, with_head=True, x509=True).instructions().encode()),
     ],
 )
 def test_foreign_file_or_text_is_refused(name: str, data: bytes) -> None:
@@ -73,7 +99,7 @@ def test_foreign_file_or_text_is_refused(name: str, data: bytes) -> None:
 
 
 def test_each_kind_says_something_else() -> None:
-    assert len({kind.instructions() for kind in kinds()}) == len(kinds()) == 14
+    assert len({kind.instructions() for kind in kinds()}) == len(kinds()) == 22
 
 
 @by_kind
@@ -98,10 +124,15 @@ def test_commands_are_posix_shell(kind: Kind) -> None:
 def test_commands_name_the_files_of_the_folder_and_no_fingerprint(kind: Kind) -> None:
     text = kind.instructions()
     script = "".join(commands(text))
-    named = set(re.findall(r"\b(?:order|receipt|head|customer|bank|authority)\.(?:pgp|json)\b", text))
-    assert {name for name in named if name.endswith(".pgp")} <= kind.names
+    named = set(
+        re.findall(r"\b(?:order|receipt|head|customer|bank|authority|revocations)\.(?:pgp|json|crt|crl)\b", text)
+    )
+    assert {name for name in named if not name.endswith(".json")} <= kind.names
     judged = re.findall(r"^judge (\w+) (\w+) (\w+)", script, re.MULTILINE)
-    assert {f"{name}.pgp" for call in judged for name in call} | {"order.json", "VERIFY.md"} >= kind.names
+    certificates = re.findall(r"^(?:pem|same) (\w+) ", script, re.MULTILINE)
+    read = {f"{name}.pgp" for call in judged for name in call} | {f"{name}.crt" for name in certificates}
+    assert read | {"order.json", "VERIFY.md", "revocations.crl"} >= kind.names
+    assert ("revocations.crl" in script) == ("revocations.crl" in kind.names)
     assert not re.search(r"[0-9A-Fa-f]{20}", text)
 
 
@@ -149,5 +180,5 @@ def test_every_order_has_the_form_that_the_commands_ask_for(
 
 def test_names_are_flat_and_known() -> None:
     for kind in kinds():
-        assert all(re.fullmatch(r"[A-Za-z]+\.(pgp|json|md)", name) for name in kind.names)
+        assert all(re.fullmatch(r"[A-Za-z]+\.(pgp|crt|crl|json|md)", name) for name in kind.names)
         assert evidence.INSTRUCTIONS in kind.names

@@ -190,7 +190,7 @@ def test_shares_and_nonces_have_32_bytes() -> None:
 
 
 def test_the_session_key_is_not_shown() -> None:
-    opening = SessionOpening("A" * 40, "1001", None, b"k" * 32, b"s" * 32, Stage.SIGNED, "2026-01-31T09:30:00Z")
+    opening = SessionOpening("A" * 40, None, "1001", None, b"k" * 32, b"s" * 32, Stage.SIGNED, "2026-01-31T09:30:00Z")
     assert "kkk" not in repr(opening)
     assert "1001" in repr(opening)
 

@@ -19,6 +19,9 @@ import ca.documents
 import ca.messages
 import ca.notices
 import ca.requests
+import ca.x509.crl
+import ca.x509.request
+import ca.x509.root
 from bank import config as bank_config
 from bank import decide, service
 from keyring import certification, keys, packets, worker
@@ -33,6 +36,7 @@ UNTAGGED = "statement line"
 SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, ca.messages, ca.requests, ca.notices)
 LIMITING: tuple[ModuleType, ...] = (
     *(limits, frames, records, letter, packets, keys, worker, ca.documents, decide, service),
+    *(ca.x509.crl, ca.x509.request, ca.x509.root),
 )
 # What only the bank's or the authority's operator notices: a new limit must be put in the document, or here.
 UNSEEN_BY_CLIENTS = {
@@ -305,7 +309,11 @@ DIFFERENCES: tuple[tuple[Comparison, str, str], ...] = (
     (messages_and_fields, "| `share` | 32 bytes |", "| `share` | 33 bytes |"),
     (messages_and_fields, "| `duplicate` | boolean |", "| `duplicated` | boolean |"),
     (messages_and_fields, "| `index` | count |", "| `index` | count | |\n| `colour` | text |"),
+    (messages_and_fields, "| `certificate` | bytes or null |", "| `certificate` | bytes |"),
+    (messages_and_fields, "| `version` | 1 or 2 |", "| `version` | 2 |"),
+    (messages_and_fields, "#### `ask-revocations`", "#### `ask-reinstatements`"),
     (examples, '"duplicate":false', '"duplicate":null'),
+    (examples, '"certificate":"MIIDLi4u","customer"', '"customer"'),
     (examples, '{"after":0,', '{"number":1,"after":0,'),
     (examples, '"after":0,', '"after":0, '),
     (frame_types, "| 4 | `PASSWORD`", "| 6 | `PASSWORD`"),
@@ -319,6 +327,7 @@ DIFFERENCES: tuple[tuple[Comparison, str, str], ...] = (
     (enumerations, "| status | `ACSC` (settled) or", "| status | `ACSC` (settled), `PDNG` or"),
     (patterns, "wholly `[A-Za-z0-9-]{1,35}`", "wholly `[A-Za-z0-9-]{1,36}`"),
     (shared_limits, "| `AMOUNT_MINOR` | 1000000000000000 |", "| `AMOUNT_MINOR` | 100000000000000 |"),
+    (shared_limits, "| `CRL_LIMIT_BYTES` | 4194304 |", "| `CRL_LIMIT_BYTES` | 4194303 |"),
     (shared_limits, "| `STATEMENT_LINES` |", "| `STATEMENT_LINE` |"),
     (configured_limits, "| `idle_seconds` | 300 |", "| `idle_seconds` | 301 |"),
     (configured_limits, "| `questions_per_connection` | 64 |", "| `questions_for_ever` | 64 |"),

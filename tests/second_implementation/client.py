@@ -1,4 +1,4 @@
-"""A client in three small files, written from docs/protocol.md alone: the standard library, `cryptography` and gpg."""
+"""A client in four small files, written from docs/protocol.md alone: the standard library, `cryptography` and gpg."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from tests.second_implementation import wire
+from tests.second_implementation import certificates, wire
 from tests.second_implementation.openpgp import Home, Refused
 from tests.second_implementation.wire import Connection, Direction, Message, canonical, decode, digest, encode
 
@@ -83,6 +83,8 @@ class Client:
     head: Message | None = None
     fingerprint: str = ""
     certified_key: bytes = b""
+    certificate: bytes = b""
+    list_number: int = 0
     homes: dict[str, Home] = field(default_factory=dict)
 
     @classmethod
@@ -131,6 +133,7 @@ class Client:
             "key": encode(self.homes["own"].minimal(self.fingerprint)),
             "name": self.letter["name"],
             "number": self.number,
+            "pkcs10": encode(self._pkcs10()),
             "role": "customer",
             "type": "certificate-request",
             "version": 1,
@@ -138,23 +141,34 @@ class Client:
         message = self.homes["own"].sign(self.fingerprint, canonical(document))
         return expect(self._ask_desk({"type": "submit-request", "request": encode(message)}), "request-state")
 
+    def _pkcs10(self) -> bytes:
+        exported = self.homes["own"].gpg("--export-secret-keys", f"{self.fingerprint}!", passphrase="")[0]
+        return certificates.make_request(exported, self.fingerprint, self.letter["name"], self.number)
+
     def fetch_certificate(self) -> None:
-        """Take the certified keys of both parties; the pinned fingerprints say whether they count."""
+        """Take the certificates of both parties, in both forms; the pinned fingerprints say whether they count."""
         answer = self._ask_desk({"type": "ask-certificate", "fingerprint": self.fingerprint})
-        own = decode(expect(answer, "public-key")["key"])
-        bank = decode(expect(self._ask_desk({"type": "ask-bank"}), "public-key")["key"])
-        authority = decode(expect(self._ask_desk({"type": "ask-authority"}), "public-key")["key"])
-        home, pinned = self.homes["certified"], self.letter["authority_fingerprint"]
-        home.take(authority, pinned)
+        own = expect(answer, "certified")
+        bank = expect(self._ask_desk({"type": "ask-bank"}), "certified")
+        authority = expect(self._ask_desk({"type": "ask-authority"}), "authority-key")
+        crl = decode(expect(self._ask_desk({"type": "ask-revocations"}), "revocations")["crl"])
+        pinned = self.letter["authority_fingerprint"]
+        root = certificates.open_root(decode(authority["root"]), pinned)
+        self.list_number, revoked = certificates.revoked_serials(crl, root, self.list_number)
+        home = self.homes["certified"]
+        home.take(decode(authority["key"]), pinned)
         home.trust(pinned)
-        home.take(own, self.fingerprint)
-        home.take(bank, self.bank)
+        home.take(decode(own["key"]), self.fingerprint)
+        home.take(decode(bank["key"]), self.bank)
         home.gpg("--check-trustdb")
-        if home.certified_for(self.fingerprint, pinned) != (self.number, "customer"):
-            raise Refused("the certificate is for somebody else")
-        if home.certified_for(self.bank, pinned) != ("0000", "bank"):
-            raise Refused("the bank's certificate is for somebody else")
-        self.certified_key = own
+        for found, key, role, number in (
+            (own, self.fingerprint, "customer", self.number),
+            (bank, self.bank, "bank", "0000"),
+        ):
+            if home.certified_for(key, pinned) != (number, role):
+                raise Refused(f"the certification of the {role} is for somebody else")
+            certificates.judge(decode(found["certificate"]), root, key, role, number, revoked)
+        self.certified_key, self.certificate = decode(own["key"]), decode(own["certificate"])
 
     def _ask_desk(self, question: Message) -> Message:
         connection = Connection(self.letter["authority_address"])
@@ -195,7 +209,7 @@ class Client:
             {
                 "amount": amount,
                 "bank": self.bank,
-                "certificate": digest(self.certified_key) if stage == "certified" else None,
+                "certificate": digest(self.certificate) if stage == "certified" else None,
                 "created": now(),
                 "creditor": creditor,
                 "currency": self.letter["currency"],
@@ -203,7 +217,7 @@ class Client:
                 "description": description,
                 "transfer_identifier": identifier,
                 "type": "transfer-order",
-                "version": 1,
+                "version": 2,
             }
         )
         signs = stage in ("signed", "certified")
@@ -277,9 +291,11 @@ class Session:
         self.stage = stage
         self._asked = 0
         session_key, private = os.urandom(32), X25519PrivateKey.generate()
-        key = client.certified_key if stage == "certified" else None
+        certified = stage == "certified"
+        key, certificate = (client.certified_key, client.certificate) if certified else (None, None)
         opening = {
             "bank": client.bank,
+            "certificate": digest(certificate) if certificate else None,
             "customer": client.number,
             "offered": digest(key) if key else None,
             "session_key": encode(session_key),
@@ -290,6 +306,7 @@ class Session:
             "version": 1,
         }
         inner = {
+            "certificate": encode(certificate) if certificate else None,
             "customer": client.number,
             "key": encode(key) if key else None,
             "signed": encode(client.homes["own"].sign(client.fingerprint, canonical(opening))),

@@ -229,7 +229,24 @@ def test_another_password_opens_nothing(world: World, alice: Client) -> None:
     assert world.run("bank", "audit")
 
 
-@pytest.mark.parametrize("name", ["client.py", "openpgp.py", "wire.py"])
+def test_a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Client) -> None:
+    talk = alice.talk("certified")
+    assert talk.ask({"type": "ask-balance"})["customer"] == "1001"
+    secret = str(world.folder / "passphrase")
+    world.run("ca", "revoke", "1001", "--reason", "key-compromise", "--passphrase-file", secret)
+    world.run("bank", "fetch")
+    identifier, _ = alice.make_order("certified", "1002", "1.00", "too late")
+    with pytest.raises(RefusedByBank) as caught:
+        alice.submit(talk, identifier)
+    assert (caught.value.refusal["reason"], caught.value.proven) == ("DS0C", True)
+    talk.close()
+    before = alice.list_number
+    with pytest.raises(Refused):
+        alice.fetch_certificate()
+    assert alice.list_number >= before
+
+
+@pytest.mark.parametrize("name", ["certificates.py", "client.py", "openpgp.py", "wire.py"])
 def test_nothing_of_the_first_implementation_is_used(name: str) -> None:
     allowed = {*sys.stdlib_module_names, "cryptography"}
     for node in ast.walk(ast.parse((HERE / name).read_text())):

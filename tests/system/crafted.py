@@ -37,7 +37,7 @@ def order(stand: Stand, identifier: str, **changes: str) -> bytes:
 
 def certificate(home: CustomerHome) -> str:
     """The digest that an order of the stage certified names."""
-    return canonical.digest(conversing.certified_key(home))
+    return canonical.digest(conversing.offered(home).certificate)
 
 
 def password_request(stand: Stand, identifier: str) -> bytes:

@@ -19,7 +19,7 @@ ORDER: dict[str, Any] = {
     "description": "rent",
     "transfer_identifier": "5f0c2b1e9a7d4c3b8e6f1a2b3c4d5e6f",
     "type": "transfer-order",
-    "version": 1,
+    "version": 2,
 }
 ENTRY: dict[str, Any] = {
     "amount": "25.00",

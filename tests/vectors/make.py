@@ -85,6 +85,7 @@ def canonical_vectors() -> list[dict[str, Any]]:
     return [
         vector("an order", good),
         vector("with a certificate", order(certificate="ef" * 32)),
+        vector("version 1, with the digest of a certified key", order(certificate="ef" * 32, version=1)),
         vector("letters of many scripts", order(description="Miete März, χάρις, 家賃, \U0001f3e0")),
         vector("quotes and backslashes", order(description='"a" \\ /b')),
         vector("longest description", order(description="é" * 140)),
@@ -126,7 +127,8 @@ def canonical_vectors() -> list[dict[str, Any]]:
         ),
         vector("without version", without("version"), "missing"),
         vector("without type", without("type"), "missing"),
-        vector("version 2", order(version=2), "value", "version"),
+        vector("version 3", order(version=3), "value", "version"),
+        vector("version 0", order(version=0), "value", "version"),
         vector("another type", order(type="tree-head"), "value", "type"),
         vector("amount as a number", order(amount=25), "kind", "amount"),
         vector("customer number as a number", order(debtor=1001), "kind", "debtor"),
@@ -242,7 +244,8 @@ def _session(label: str) -> dict[str, Any]:
 def order_vectors() -> list[dict[str, Any]]:
     changes: tuple[tuple[str, dict[str, Any]], ...] = (
         ("plain", {}),
-        ("certified", {"certificate": sha256(b"a certified key").hex()}),
+        ("certified", {"certificate": sha256(b"a certificate").hex()}),
+        ("certified, version 1", {"certificate": sha256(b"a certified key").hex(), "version": 1}),
         ("leading zeros", {"creditor": "0007", "debtor": "0042"}),
         ("no description", {"description": ""}),
         ("no minor units", {"amount": "2500", "currency": "JPY"}),

@@ -1,0 +1,165 @@
+"""A customer's certificate counts for an order only if it is good at that moment, by the newest revocation list."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, exists, insert, select
+
+from bank import schema
+from bank.identities import ROLE, Identity, OpeningRefused
+from bank.revocations import RevocationLists
+from bank.storage import Ledger
+from ca.bridge import CertificateRefused, JudgedCertificate, RevocationList, Root, judge_leaf
+from protocol.codes import Reason
+from protocol.orders import format_time
+
+FIELD: Final = "certificate"
+
+
+@dataclass(frozen=True)
+class Presented:
+    """A certificate with which a customer opened a session: the DER, and what it was judged to be."""
+
+    der: bytes = field(repr=False)
+    judged: JudgedCertificate
+
+
+class Certificates:
+    """Judges certificates by the root and the newest list, and keeps those that were used in the ledger."""
+
+    def __init__(self, ledger: Ledger, root: Root) -> None:
+        self.lists: Final = RevocationLists(ledger, root)
+        self._ledger: Final = ledger
+        self._root: Final = root
+
+    def present(self, der: bytes, identity: Identity, at: int) -> Presented:
+        """The certificate, if it says of the identity's key what the authority's OpenPGP certification says.
+
+        Nothing is recorded. Raises OpeningRefused.
+        """
+        try:
+            judged = judge_leaf(
+                der,
+                root=self._root,
+                role=ROLE,
+                number=identity.customer,
+                fingerprint=identity.fingerprint,
+                at=at,
+            )
+        except CertificateRefused as error:
+            raise OpeningRefused(error.reason, str(error), FIELD) from None
+        if identity.certification is None or identity.certification.request_digest != judged.request_digest:
+            raise OpeningRefused(
+                Reason.CERTIFICATE_INVALID,
+                "Certified key and certificate were not issued on the same request; fetch both again.",
+                FIELD,
+            )
+        newest = self._newest()
+        self._require_good(judged, newest, at)
+        with self._ledger.reading() as connection:
+            _require_sole(connection, judged, newest, at)
+        return Presented(der, judged)
+
+    def require_good(self, judged: JudgedCertificate, at: int) -> int:
+        """The number of the list by which a certificate is good at ``at``: asked for every order, since both change.
+
+        Raises OpeningRefused.
+        """
+        newest = self._newest()
+        self._require_good(judged, newest, at)
+        return newest.number
+
+    def remember(self, presented: Presented, at: int) -> None:
+        """Keeps a certificate for later evidence. Harmless when repeated.
+
+        Raises OpeningRefused if meanwhile another key was used under the number.
+        """
+        judged = presented.judged
+        with self._ledger.reading() as connection:
+            if _is_known(connection, judged.digest):
+                return  # nearly always: then no write transaction is needed
+        newest = self._newest()
+        with self._ledger.writing() as connection:
+            _require_sole(connection, judged, newest, at)
+            keep(connection, presented.der, judged)
+
+    def _newest(self) -> RevocationList:
+        try:
+            newest = self.lists.newest()
+        except CertificateRefused as error:
+            raise OpeningRefused(error.reason, str(error), FIELD) from None
+        if newest is None:
+            raise OpeningRefused(
+                Reason.CERTIFICATE_INVALID,
+                "The bank has no revocation list yet, so no certificate can be relied on and nothing was recorded: the "
+                "bank's operator must run `bank fetch`. After that, send the same transfer again.",
+                FIELD,
+            )
+        return newest
+
+    def _require_good(self, judged: JudgedCertificate, newest: RevocationList, at: int) -> None:
+        try:
+            judged.require_good(at, newest)
+        except CertificateRefused as error:
+            sentence = str(error)
+            if error.rule == "crl-current":
+                sentence = (
+                    f"The bank's revocation list {newest.number} ran out on {format_time(newest.next_update)}, so no "
+                    "certificate can be relied on and nothing was recorded: the authority's operator must run `ca crl`,"
+                    " then the bank's operator `bank fetch`. After that, send the same transfer again."
+                )
+            raise OpeningRefused(error.reason, sentence, FIELD) from None
+
+
+def keep(connection: Connection, der: bytes, judged: JudgedCertificate) -> None:
+    """Records a certificate under its holder's number, within a write transaction. Harmless when repeated."""
+    if _is_known(connection, judged.digest):
+        return
+    connection.execute(
+        insert(schema.certificate),
+        {
+            "digest": judged.digest,
+            "number": judged.holder.number,
+            "der": der,
+            "serial": f"{judged.serial:x}",
+            "fingerprint": judged.fingerprint,
+            "not_before": judged.not_before,
+            "not_after": judged.not_after,
+        },
+    )
+
+
+def certificate_at(connection: Connection, number: str, at: int) -> bytes | None:
+    """The certificate (DER) of a number that was good at a time in unix seconds, the newest if there are several."""
+    column = schema.certificate.c
+    return connection.execute(
+        select(column.der)
+        .where(column.number == number, column.not_before <= at, column.not_after >= at)
+        .order_by(column.not_before.desc(), column.digest)
+        .limit(1)
+    ).scalar()
+
+
+def _is_known(connection: Connection, digest: str) -> bool:
+    return bool(connection.execute(select(exists().where(schema.certificate.c.digest == digest))).scalar())
+
+
+def _require_sole(connection: Connection, judged: JudgedCertificate, newest: RevocationList, at: int) -> None:
+    """A number has one key at a time: another one counts when the certificate of the first has ended or is revoked."""
+    column = schema.certificate.c
+    others = connection.execute(
+        select(column.serial, column.fingerprint, column.not_after).where(
+            column.number == judged.holder.number,
+            column.fingerprint != judged.fingerprint,
+            column.not_after >= at,
+        )
+    )
+    for serial, fingerprint, not_after in others:
+        if int(serial, 16) not in newest.revoked:
+            raise OpeningRefused(
+                Reason.CERTIFICATE_INVALID,
+                f"The customer {judged.holder.number} has used a certificate for another key, {fingerprint}, which is "
+                f"good until {format_time(not_after)}. This one is no renewal of it: the authority must revoke the "
+                "first with `ca revoke` before a new key counts.",
+                FIELD,
+            )

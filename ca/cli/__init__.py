@@ -1,0 +1,47 @@
+"""The authority's command line asks, prints and sets the exit code, and decides nothing itself."""
+
+import os
+
+import click
+
+from ca.cli import certificates, requests, setup
+from ca.errors import CaError
+from keyring.console import Group
+
+
+class _CaGroup(Group):
+    errors = (*Group.errors, CaError)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are needed."""
+        return list(self.commands)
+
+
+@click.group(cls=_CaGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="countersign", prog_name="ca")
+def cli() -> None:
+    """The certificate authority: its desk, the confirmation on the telephone, and the certificates.
+
+    \b
+    Example, once:      ca init --name "Example Authority"
+                        ca serve
+    For each request:   ca requests
+                        ca confirm REQUEST
+                        ca issue REQUEST
+    Now and then:       ca status
+    """
+
+
+for _command in (
+    *(setup.init, setup.serve, setup.fingerprint, setup.status),
+    *(requests.requests, requests.confirm, requests.reopen, requests.issue),
+    *(certificates.list_certificates, certificates.show, certificates.renew, certificates.revoke),
+    *(certificates.crl, certificates.publish),
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The command `ca`: 0 done, 1 an error that is told in a sentence, 2 wrong usage."""
+    os.umask(0o077)
+    cli(prog_name="ca")

@@ -1,0 +1,142 @@
+"""What was issued: listing, showing, renewing, revoking, the revocation list, publishing."""
+
+import time
+from pathlib import Path
+from typing import IO
+
+import click
+
+from ca import inventory, issuing, lists, publishing, revoking
+from ca.authority import Authority
+from ca.cli.options import facts, home_option, passphrase_from, passphrase_option, table
+from keyring.console import json_text, with_json
+from protocol.orders import format_time
+
+
+@click.command(name="list")
+@with_json
+@home_option
+def list_certificates(as_json: bool, home: Path) -> None:
+    """List what was issued; what expires next comes first.
+
+    \b
+    Example:  ca list --json
+    """
+    with Authority.open(home) as authority:
+        rows = inventory.certificates(authority, int(time.time()))
+    if as_json:
+        click.echo(json_text([row.as_dict() for row in rows]))
+    elif not rows:
+        click.echo("Nothing has been issued. Look for requests with: ca requests")
+    else:
+        click.echo(table([row.as_row() for row in rows]))
+
+
+@click.command()
+@click.argument("certificate", metavar="NUMBER|REQUEST|SERIAL")
+@click.option("--pem", is_flag=True, help="Print the X.509 certificate in PEM, for openssl.")
+@with_json
+@home_option
+def show(certificate: str, pem: bool, as_json: bool, home: Path) -> None:
+    """Show one certificate in full, and how it came about.
+
+    \b
+    Example:  ca show 1001
+              ca show 1001 --pem | openssl x509 -text
+    """
+    with Authority.open(home) as authority:
+        now = int(time.time())
+        found = inventory.find(authority, certificate, now)
+        described = inventory.described(authority, found, now)
+    armoured = publishing.pem("CERTIFICATE", found.der)
+    if pem:
+        click.echo(armoured, nl=False)
+    elif as_json:
+        click.echo(json_text({**described, "pem": armoured}))
+    else:
+        click.echo(facts({name: value for name, value in described.items() if value}))
+
+
+@click.command()
+@click.argument("certificate", metavar="NUMBER")
+@click.option("--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True)
+@click.option("--out", type=click.File("wb", lazy=True), help="Also write it to a file, to be mailed.")
+@passphrase_option
+@home_option
+def renew(certificate: str, days: int, out: IO[bytes] | None, passphrase_file: Path | None, home: Path) -> None:
+    """Certify the key of a customer NUMBER (or fingerprint) anew, without a call, while its certificate counts.
+
+    The certificate before stays good until its own end.
+
+    \b
+    Example:  ca renew 1001 --days 90
+    """
+    with Authority.open(home) as authority:
+        found = inventory.find(authority, certificate, int(time.time()))
+        issuing.require_renewable(authority, found, int(time.time()))
+        passphrase = passphrase_from(passphrase_file)
+        made = issuing.renew(authority, found, days=days, passphrase=passphrase, clock=time.time)
+        if out:
+            out.write(issuing.for_mail(authority, made, int(time.time())))
+    click.echo(
+        f"Renewed until {format_time(made.expires)}: the {made.role} {made.number}, {made.name}.\n"
+        f"The certificate lies at the desk; its owner takes it with: {made.role} fetch"
+    )
+
+
+@click.command()
+@click.argument("certificate")
+@click.option("--reason", required=True, type=click.Choice(tuple(lists.REASONS)), help="Why; it stands in the list.")
+@passphrase_option
+@home_option
+def revoke(certificate: str, reason: str, passphrase_file: Path | None, home: Path) -> None:
+    """Revoke a CERTIFICATE, by customer number or fingerprint, for ever, and put a new revocation list out.
+
+    Both forms are revoked, with all renewals. The key cannot be certified again: its owner makes a new one.
+
+    \b
+    Example:  ca revoke 1001 --reason key-compromise
+    """
+    with Authority.open(home) as authority:
+        found = inventory.find(authority, certificate, int(time.time()))
+        revoking.require_revocable(authority, found, int(time.time()))
+        click.echo(f"The certificate of the {found.role} {found.number}, {found.name}, key {found.fingerprint}.")
+        passphrase = passphrase_from(passphrase_file)
+        issued = revoking.revoke(authority, found, reason=reason, passphrase=passphrase, clock=time.time)
+    click.echo(
+        f"Revoked. The revocation list {issued.number} lies at the desk; the bank takes it by itself, or at once with:"
+        " bank fetch"
+    )
+
+
+@click.command()
+@click.option("--days", type=click.IntRange(1, lists.DAYS_LIMIT), default=lists.DEFAULT_DAYS, show_default=True)
+@passphrase_option
+@home_option
+def crl(days: int, passphrase_file: Path | None, home: Path) -> None:
+    """Put a fresh revocation list out, with no new revocation; past its next update certified orders are refused.
+
+    \b
+    Example:  ca crl
+    """
+    with Authority.open(home) as authority:
+        passphrase = passphrase_from(passphrase_file)
+        issued = revoking.issue_list(authority, days=days, passphrase=passphrase, clock=time.time)
+    click.echo(f"The revocation list {issued.number} lies at the desk, good until {format_time(issued.next_update)}.")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@home_option
+def publish(folder: Path, home: Path) -> None:
+    """Write root, revocation list, keys and certificates into DIR, for any web server; its README.txt says how to use.
+
+    Run it again after each `ca issue`, `ca renew`, `ca revoke` and `ca crl`.
+
+    \b
+    Example:  ca publish public
+    """
+    with Authority.open(home) as authority:
+        names = publishing.publish(authority, folder, int(time.time()))
+        url = authority.configuration.publish_url
+    click.echo(f"{len(names)} files are in {folder}." + (f" They belong at {url}" if url else ""))

@@ -1,0 +1,55 @@
+"""What several commands of the authority ask for or show is asked and shown in one way."""
+
+import getpass
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from ca.errors import CaError
+from keyring import readout
+from keyring.console import read_passphrase, with_home
+from protocol.secret import Secret
+
+home_option = with_home("CA_HOME")
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the passphrase of the authority's key, for scripts; otherwise it is asked for.",
+)
+operator_option = click.option("--operator", help="Who does this; it is recorded. Default: your user name.")
+AUTHORITYS = "Passphrase of the authority's key"
+
+
+def user() -> str:
+    """The operator's name, where no option tells."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise CaError("The system does not tell who you are; give your name with --operator.") from None
+
+
+def passphrase_from(file: Path | None, prompt: str = AUTHORITYS, *, twice: bool = False) -> Secret:
+    """The passphrase from a file, or asked for."""
+    if file is None:
+        return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice).encode())
+    return read_passphrase(file)
+
+
+def read_out(fingerprint: str) -> str:
+    """A fingerprint in words and in hexadecimal, to be read aloud."""
+    return "\n".join(
+        (*(f"  {line}" for line in readout.lines(fingerprint)), "", f"  {readout.hex_groups(fingerprint)}")
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows with the same keys as a table; numbers keep their leading zeros."""
+    titles = [key.replace("_", " ") for key in rows[0]]
+    return tabulate([list(row.values()) for row in rows], headers=titles, disable_numparse=True)
+
+
+def facts(values: dict[str, Any]) -> str:
+    """One value a line, behind its name."""
+    return "\n".join(f"{name.replace('_', ' '):<16}{value}" for name, value in values.items())

@@ -1,0 +1,151 @@
+"""From a request to a certificate: looking, confirming on the telephone, reopening, issuing."""
+
+import time
+from pathlib import Path
+from typing import IO
+
+import click
+
+from ca import ceremony, inventory, issuing
+from ca.authority import Authority
+from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
+from ca.cli.options import home_option, operator_option, passphrase_from, passphrase_option, table, user
+from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
+from ca.errors import CaError
+from keyring.console import json_text, with_json
+from protocol.orders import format_time
+
+
+@click.command()
+@click.option("--take", type=click.File("rb"), help="First take in a request that came by mail, as a file.")
+@with_json
+@home_option
+def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
+    """List the requests that are not issued yet, and what each of them waits for.
+
+    \b
+    Example:  ca requests
+              ca requests --take request-from-alice
+    """
+    with Authority.open(home) as authority:
+        if take:
+            authority.take(take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
+        rows = inventory.open_requests(authority, int(time.time()))
+    if as_json:
+        click.echo(json_text([row.as_dict() for row in rows]))
+    elif not rows:
+        click.echo("No request waits. Applicants make theirs with `customer request` or `bank request`.")
+    else:
+        click.echo(table([row.as_dict() for row in rows]))
+        click.echo(
+            "\nNext: `ca confirm REQUEST` with the applicant on the telephone; what is confirmed: `ca issue REQUEST`."
+        )
+
+
+@click.command()
+@click.argument("request")
+@click.option("--words", help="The fingerprint as heard: 20 words; asked for when left out.")
+@click.option("--hex", "hexadecimal", help="The fingerprint as heard, in hexadecimal.")
+@click.option("--caller-code", help="The code from the letter, as the caller said it.")
+@click.option("--called-back", metavar="NUMBER", help="The number on file that you dialled.")
+@click.option("--operator", help="Who confirms; it stands in the certificate. Default: your user name.")
+@click.option("--notice", type=click.File("rb"), help="The bank's account notice, if it came as a file.")
+@home_option
+def confirm(
+    request: str,
+    words: str | None,
+    hexadecimal: str | None,
+    caller_code: str | None,
+    called_back: str | None,
+    operator: str | None,
+    notice: IO[bytes] | None,
+    home: Path,
+) -> None:
+    """Confirm REQUEST (its customer number, or its identifier) with its applicant on the telephone.
+
+    The caller is known by the code from the bank's letter, or because you called back at the number on file. Type the
+    words as you hear them: what is right is shown nowhere. After three mistakes the request is locked.
+
+    \b
+    Example:  ca confirm 3f9a
+              ca confirm 3f9a --called-back "+49 30 1234"
+    """
+    if words and hexadecimal:
+        raise click.UsageError("Give the fingerprint once: --words or --hex.")
+    if caller_code and called_back:
+        raise click.UsageError("Give --caller-code or --called-back, not both.")
+    mailed = notice.read(DOCUMENT_LIMIT_BYTES + 1) if notice else None
+    with Authority.open(home) as authority:
+        waiting = ceremony.waiting_request(authority, request)
+        content = waiting.content
+        click.echo(f"Request {waiting.identifier}: the {content.role} {content.number}, {content.name}.")
+        result = ceremony.confirm(
+            authority,
+            waiting,
+            caller=_caller(content.role, caller_code, called_back),
+            heard=words or hexadecimal or click.prompt("The fingerprint's words as heard"),
+            operator=operator or user(),
+            notice=mailed,
+            clock=time.time,
+        )
+    if isinstance(result, Mistake):
+        raise CaError(f"Not confirmed. {result.sentence}")
+    click.echo(f"Confirmed. Next: ca issue {waiting.identifier}")
+
+
+@click.command()
+@click.argument("request")
+@click.option("--reason", required=True, help="Why the mistakes do not count against the request; it is recorded.")
+@operator_option
+@home_option
+def reopen(request: str, reason: str, operator: str | None, home: Path) -> None:
+    """Give a REQUEST that is locked after three mistakes its tries again.
+
+    \b
+    Example:  ca reopen 3f9a --reason "the line was bad"
+    """
+    with Authority.open(home) as authority:
+        found = authority.request(request)
+        ceremony.reopen(authority, found.digest, reason=reason, operator=operator or user(), clock=time.time)
+    click.echo(f"Reopened. Next: ca confirm {found.identifier}")
+
+
+@click.command()
+@click.argument("request")
+@click.option("--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True)
+@click.option(
+    "--out",
+    type=click.File("wb", lazy=True),
+    help="Also write it to a file, with all that its owner needs, to be mailed.",
+)
+@passphrase_option
+@home_option
+def issue(request: str, days: int, out: IO[bytes] | None, passphrase_file: Path | None, home: Path) -> None:
+    """Certify the key of a confirmed REQUEST, in OpenPGP and in X.509, and put both out at the desk.
+
+    Issuing again what is issued puts the same certificate out again.
+
+    \b
+    Example:  ca issue 3f9a --days 90
+    """
+    with Authority.open(home) as authority:
+        issuing.require_issuable(authority, request)
+        passphrase = passphrase_from(passphrase_file)
+        made = issuing.issue(authority, request, days=days, passphrase=passphrase, clock=time.time)
+        if out:
+            out.write(issuing.for_mail(authority, made, int(time.time())))
+    click.echo(
+        f"Certified until {format_time(made.expires)}: the {made.role} {made.number}, {made.name}.\n"
+        f"The certificate lies at the desk; its owner takes it with: {made.role} fetch"
+    )
+
+
+def _caller(role: str, caller_code: str | None, called_back: str | None) -> Caller:
+    """How the caller is known, asked for where no option tells."""
+    if caller_code:
+        return CallerCode(caller_code)
+    if not called_back and role == CUSTOMER:
+        code = click.prompt("The code from the letter (leave empty if you called back)", default="", show_default=False)
+        if code.strip():
+            return CallerCode(code)
+    return CalledBack(called_back or click.prompt("The number on file that you dialled"))

@@ -1,0 +1,187 @@
+"""What the authority has decided stays decided: confirmations, certificates, revocations, lists (unix seconds)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from ca.database import Database
+from ca.errors import StoreError
+from ca.messages import Certified
+
+TRIES: Final = 3
+"""Tries to confirm one request; then it is locked."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the operator confirmed, of which request, and how the caller was known."""
+
+    digest: str
+    fingerprint: str
+    number: str
+    role: str
+    name: str
+    operator: str
+    reached_by: str
+    dialled: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Reopening:
+    """A locked request that got its tries back."""
+
+    digest: str
+    operator: str
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate in both forms: the certified ``key``, and ``der`` with its ``serial`` in 40 hex digits.
+
+    ``digest`` is that of the ``request``, an OpenPGP message; a renewal has the digest of what it renews, and names its
+    serial number in ``renews`` ("" otherwise). ``revoked_at`` is None until it is revoked, for ``reason``.
+    """
+
+    serial: str
+    digest: str
+    number: str
+    role: str
+    name: str
+    fingerprint: str
+    issued: int
+    expires: int
+    key: bytes
+    der: bytes
+    request: bytes
+    renews: str = ""
+    revoked_at: int | None = None
+    reason: str = ""
+
+    def is_live(self, now: int) -> bool:
+        """Whether it counts, as far as the authority is concerned."""
+        return self.revoked_at is None and now < self.expires
+
+    @property
+    def certified(self) -> Certified:
+        """Both forms, as they are handed out."""
+        return Certified(certificate=self.der, key=self.key)
+
+
+@dataclass(frozen=True)
+class IssuedList:
+    """A revocation list, DER, and until when it is good."""
+
+    number: int
+    at: int
+    next_update: int
+    crl: bytes
+
+
+class AuthorityStore(Database):
+    """What the authority has decided: tries, confirmations, what it issued and revoked, its root and its lists."""
+
+    APPLICATION = 0x43534341
+    VERSION = 2
+    SCHEMA = """
+        CREATE TABLE tries (digest TEXT PRIMARY KEY, failed INTEGER NOT NULL) STRICT;
+        CREATE TABLE confirmations (digest TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, number TEXT NOT NULL,
+            role TEXT NOT NULL, name TEXT NOT NULL, operator TEXT NOT NULL, reached_by TEXT NOT NULL,
+            dialled TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+        CREATE TABLE reopenings (digest TEXT NOT NULL, operator TEXT NOT NULL, reason TEXT NOT NULL,
+            at INTEGER NOT NULL) STRICT;
+        CREATE TABLE certificates (serial TEXT PRIMARY KEY, digest TEXT NOT NULL, number TEXT NOT NULL,
+            role TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, issued INTEGER NOT NULL,
+            expires INTEGER NOT NULL, key BLOB NOT NULL, der BLOB NOT NULL, request BLOB NOT NULL,
+            renews TEXT NOT NULL, revoked_at INTEGER, reason TEXT NOT NULL) STRICT;
+        CREATE INDEX certificates_by_number ON certificates (number, role);
+        -- One request gets one certificate for ever, and renewals of it.
+        CREATE UNIQUE INDEX certificates_by_request ON certificates (digest) WHERE renews = '';
+        CREATE UNIQUE INDEX certificates_by_renewal ON certificates (renews) WHERE renews <> '';
+        CREATE TABLE lists (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, next_update INTEGER NOT NULL,
+            crl BLOB NOT NULL) STRICT;
+        CREATE TABLE root (place INTEGER PRIMARY KEY CHECK (place = 1), der BLOB NOT NULL) STRICT;
+    """
+
+    def tries_left(self, digest: str) -> int:
+        """How often this request may still be confirmed wrongly."""
+        rows = self.rows("SELECT failed FROM tries WHERE digest = ?", digest)
+        return max(0, TRIES - (rows[0]["failed"] if rows else 0))
+
+    def count_failure(self, digest: str) -> int:
+        """Use up a try of this request; returns how many are left."""
+        self.write("INSERT INTO tries VALUES (?, 1) ON CONFLICT (digest) DO UPDATE SET failed = failed + 1", digest)
+        return self.tries_left(digest)
+
+    def reopen(self, reopening: Reopening) -> None:
+        """Give a request all its tries again, and record why."""
+        self.write(
+            "INSERT INTO reopenings VALUES (?, ?, ?, ?)",
+            *(reopening.digest, reopening.operator, reopening.reason, reopening.at),
+        )
+        self.write("DELETE FROM tries WHERE digest = ?", reopening.digest)
+
+    def reopenings(self, digest: str) -> tuple[Reopening, ...]:
+        """How often and why this request was reopened, oldest first."""
+        return tuple(
+            Reopening(*row) for row in self.rows("SELECT * FROM reopenings WHERE digest = ? ORDER BY rowid", digest)
+        )
+
+    def confirm(self, confirmation: Confirmation) -> None:
+        """Record a confirmation; there is one for a request at most."""
+        self.write(
+            "INSERT INTO confirmations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(confirmation.digest, confirmation.fingerprint, confirmation.number, confirmation.role, confirmation.name),
+            *(confirmation.operator, confirmation.reached_by, confirmation.dialled, confirmation.at),
+        )
+
+    def confirmation(self, digest: str) -> Confirmation | None:
+        """The confirmation of this request."""
+        rows = self.rows("SELECT * FROM confirmations WHERE digest = ?", digest)
+        return Confirmation(*rows[0]) if rows else None
+
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Enter what was issued into the inventory: on a request one certificate, each renewed once at most."""
+        self.write(
+            "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(certificate.serial, certificate.digest, certificate.number, certificate.role, certificate.name),
+            *(certificate.fingerprint, certificate.issued, certificate.expires, certificate.key, certificate.der),
+            *(certificate.request, certificate.renews, certificate.revoked_at, certificate.reason),
+        )
+
+    def certificate(self, digest: str) -> Certificate | None:
+        """What was issued on this request, in its newest renewal."""
+        rows = self.rows("SELECT * FROM certificates WHERE digest = ? ORDER BY issued DESC, rowid DESC LIMIT 1", digest)
+        return Certificate(*rows[0]) if rows else None
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The inventory, what expires next first."""
+        return tuple(Certificate(*row) for row in self.rows("SELECT * FROM certificates ORDER BY expires, rowid"))
+
+    def revoke(self, serial: str, *, at: int, reason: str, key: bytes) -> None:
+        """Record a revocation, which stays for ever; ``key`` is the key with its revoked certification."""
+        self.write(
+            "UPDATE certificates SET revoked_at = ?, reason = ?, key = ? WHERE serial = ? AND revoked_at IS NULL",
+            *(at, reason, key, serial),
+        )
+
+    def add_list(self, issued: IssuedList) -> None:
+        """Keep a revocation list; no number is used twice."""
+        self.write("INSERT INTO lists VALUES (?, ?, ?, ?)", issued.number, issued.at, issued.next_update, issued.crl)
+
+    def newest_list(self) -> IssuedList | None:
+        """The revocation list with the highest number."""
+        rows = self.rows("SELECT * FROM lists ORDER BY number DESC LIMIT 1")
+        return IssuedList(*rows[0]) if rows else None
+
+    def put_root(self, der: bytes) -> None:
+        """Keep the root certificate, DER."""
+        self.write("INSERT OR REPLACE INTO root VALUES (1, ?)", der)
+
+    def root(self) -> bytes:
+        """The root certificate, DER."""
+        rows = self.rows("SELECT der FROM root")
+        if not rows:
+            raise StoreError(f"The database {self._path} does not hold the root certificate; restore it.")
+        return bytes(rows[0]["der"])

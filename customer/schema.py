@@ -1,0 +1,47 @@
+"""The tables of a customer's database; whoever changes them raises the version, which an older program then refuses."""
+
+from typing import Final
+
+VERSION: Final = 2
+
+TABLES: Final = """
+CREATE TABLE outbox (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    identifier TEXT NOT NULL UNIQUE,
+    stage TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('sending', 'unknown', 'unsent', 'posted', 'refused')),
+    content BLOB NOT NULL,
+    message BLOB NOT NULL,
+    receipt BLOB,
+    refusal BLOB,
+    CHECK (receipt IS NOT NULL OR state <> 'posted')
+);
+CREATE TABLE heads (
+    log TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    message BLOB NOT NULL,
+    head BLOB NOT NULL,
+    PRIMARY KEY (log, size)
+);
+CREATE TABLE doubts (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    identifier TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    answer BLOB NOT NULL
+);
+CREATE TABLE revocations (
+    number INTEGER PRIMARY KEY,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    serials TEXT NOT NULL,
+    crl BLOB NOT NULL
+);
+CREATE TABLE certificates (
+    digest TEXT PRIMARY KEY,
+    certificate BLOB NOT NULL,
+    key BLOB NOT NULL,
+    ends INTEGER NOT NULL
+);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+"""

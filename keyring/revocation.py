@@ -1,0 +1,31 @@
+"""A key is declared invalid by the revocation certificate that was made with it; the private key is not needed."""
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from keyring import certification, keys, process
+from keyring.errors import UnsuitableKey
+
+CERTIFICATE_LIMIT_BYTES: Final = 32 * 1024
+_ARMOUR: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_REVOKED: Final = "r"
+
+
+def revoked_key(key: bytes, certificate: bytes, fingerprint: str) -> bytes:
+    """The public key ``key``, binary, with the revocation in ``certificate`` in it, made in a scratch home.
+
+    ``certificate`` is what GnuPG wrote to openpgp-revocs.d when it made the key, text around it and all. Raises
+    UnsuitableKey if it does not revoke exactly the key with this fingerprint.
+    """
+    with tempfile.TemporaryDirectory(prefix="cs-") as folder:
+        home = certification.registered_home(Path(folder) / "home", key=key, expected_fingerprint=fingerprint)
+        if len(certificate) <= CERTIFICATE_LIMIT_BYTES:
+            # GnuPG puts a colon before the armour, so that nobody imports the certificate without meaning to.
+            process.run(home, "--import", stdin=certificate.replace(b":" + _ARMOUR, _ARMOUR))
+        if keys.public_key(home, fingerprint).primary.validity != _REVOKED:
+            raise UnsuitableKey(
+                f"This is not a revocation certificate of the key {fingerprint}; GnuPG made one as {fingerprint}.rev "
+                "when it made the key."
+            )
+        return keys.export(home, fingerprint)
