@@ -44,14 +44,17 @@ def open_account(home: Path, number: str, name: str, letter: Path | None, notice
             raise click.UsageError(f"There is a file {path} already; name another, so that nothing is overwritten.")
 
     def deliver(made: letters.NewAccount) -> None:
+        kept = notice_file or letters.keep_notice(bank, number, made.notice)
         if notice_file:
             _write_new(notice_file, made.notice)
-        else:
-            letters.keep_notice(bank, number, made.notice)
-        if letter:
-            _write_new(letter, made.letter.encode())
-        else:
-            click.echo(made.letter)
+        try:
+            if letter:
+                _write_new(letter, made.letter.encode())
+            else:
+                _print(made.letter)
+        except BaseException:
+            kept.unlink()  # no account is opened, so the authority must hear of none
+            raise
 
     try:
         with bank.open_ledger() as ledger:
@@ -68,12 +71,21 @@ def open_account(home: Path, number: str, name: str, letter: Path | None, notice
         click.echo(f"The authority has no notice yet: {printable(problem)} `bank fetch` hands it in later.", err=True)
 
 
+def _print(letter: str) -> None:
+    try:
+        click.echo(letter)
+    except OSError as error:
+        raise click.ClickException(
+            f"The letter could not be printed ({error.strerror}), so no account was opened; name a file with --letter."
+        ) from None
+
+
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file that was not there, readable by its owner only; half of one does not stay."""
     path.touch(mode=0o600, exist_ok=False)
     try:
         path.write_bytes(data)
-    except OSError:
+    except BaseException:
         path.unlink()
         raise
 

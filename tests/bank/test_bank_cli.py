@@ -4,7 +4,9 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -178,6 +180,23 @@ def test_an_account_whose_letter_cannot_be_written_is_not_opened(home: Path, sho
     assert parse(result.stdout).customer == "2001"
     assert "`bank fetch` hands it in later." in result.stderr
     assert (home / "notices" / "2001.pgp").exists()
+
+
+def test_a_letter_that_cannot_be_printed_opens_no_account_and_leaves_no_notice(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = click.echo
+
+    def full(message: object = None, **options: Any) -> None:
+        if "Agreed password" in str(message):
+            raise OSError(28, "No space left on device")
+        honest(message, **options)
+
+    monkeypatch.setattr(click, "echo", full)
+    said = refused(home, "open-account", "--number", "2001", "--name", "Bob")
+    assert "no account was opened" in said
+    assert "2001" not in done(home, "accounts")
+    assert not list(home.glob("notices/*"))
 
 
 def test_money_comes_and_goes_through_the_log_and_a_repeated_order_is_posted_once(home: Path) -> None:
