@@ -61,6 +61,11 @@ def require_unrevoked(home: CustomerHome, bank_serial: int) -> None:
         kept = refresh(home) or kept
     if now > kept.next_update:
         raise NotReady(run_out(kept))
+    if now < kept.this_update:
+        raise NotReady(
+            f"The authority's revocation list {kept.number} is dated {format_time(kept.this_update)}, in the future; "
+            "set this machine's clock."
+        )
     if bank_serial in kept.revoked:
         raise Revoked(
             "The authority has revoked the bank's certificate, so nothing is sent to it. Telephone the bank; once it "

@@ -246,7 +246,8 @@ def tell(demo: Demo) -> None:
     demo.run("bank fetch")
     stolen = 'customer send --to 1002 --amount 1.00 --description "stolen"'
     demo.run(stolen, customer="alice", code=2, sees="DS0C")
-    still = follow(demo.folder / "evidence", authority["fingerprint"]).returncode == 0
+    with tempfile.TemporaryDirectory() as scratch:
+        still = follow(demo.folder / "evidence", authority["fingerprint"], scratch).returncode == 0
     demo.check(still, "What she ordered before stays proven: the evidence is judged at the time of the order.")
 
     demo.chapter("The audit")

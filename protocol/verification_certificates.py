@@ -72,8 +72,8 @@ set -e
 exec 2>>"${WORK:?}/log"
 name=$1 purpose=$2 at=$3
 shift 3
-test "$(openssl verify -x509_strict -check_ss_sig -attime "$at" -purpose "$purpose" -trusted "$WORK/authority.pem" \
-    "$@" "$WORK/$name.pem")" = "$WORK/$name.pem: OK"
+test "$(openssl verify -x509_strict -check_ss_sig -attime "$at" -purpose "$purpose" \
+    -trusted "$WORK/authority.pem" "$@" "$WORK/$name.pem")" = "$WORK/$name.pem: OK"
 )
 echo 'ok: the tools for certificates are there'
 """,

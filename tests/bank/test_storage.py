@@ -7,10 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 from bank import migrations, schema
 from bank.errors import LedgerError
@@ -56,6 +58,26 @@ def configuration() -> Config:
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
     return config
+
+
+def test_a_ledger_from_before_x509_is_carried_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_the_first(connection: Connection) -> None:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        command.upgrade(config, "0001")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "upgrade", only_the_first)
+        with make(tmp_path / "ledger.db") as ledger, ledger.writing() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO entry VALUES (0, X'00', 1, 0, '1001/x', 'd', 'signed', NULL, X'01', X'02', X'03')"
+            )
+    for _ in range(2):  # the second time there is nothing to do
+        with Ledger.open(tmp_path / "ledger.db") as ledger, ledger.reading() as connection:
+            assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == schema.REVISION
+            kept = connection.exec_driver_sql("SELECT leaf, message, certificate_digest, revocation_number FROM entry")
+            assert kept.all() == [(0, b"\3", None, None)]
+            assert connection.exec_driver_sql("SELECT count(*) FROM revocation_list").scalar() == 0
 
 
 def test_durability_is_set_on_every_connection(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from protocol.codes import Reason
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Answer, Evidence, Statement, StatementLine, SubmitOrder
 from protocol.stages import Stage
-from tests.customer.scene import Stand, Template
+from tests.customer.authority import copied
+from tests.customer.scene import Stand, Template, mail
 
 TIME = "2026-01-31T09:30:00Z"
 EVERY_COMMAND = tuple(commands.list_commands(None))  # type: ignore[arg-type]
@@ -171,6 +172,27 @@ def test_a_refusal_tells_code_sentence_field_retry_and_next_step(alice: Path) ->
     assert outcome.exit_code == 1
     for said in ("balance is too low", "AM04", "amount", "does not help", "customer balance", "5000.00 EUR"):
         assert said in outcome.output
+
+
+def test_renewal_says_whether_there_is_one(stand: Stand, alice: Path, short_tmp: Path) -> None:
+    file = short_tmp / "certificates"
+    mail(stand.template, file, stand.template.certified["alice"])
+    same = json.loads(called("renew", "--home", alice, "--in", file, "--json").output)
+    assert (same["renewed"], same["state"], same["revocation_list"]) == (False, "issued", 1)
+    assert "`ca renew 1001`" in called("renew", "--home", alice, "--in", file).output
+    authority = copied(stand.template.authority, short_tmp / "ca")
+    mail(stand.template, file, authority.certify(Home.open(alice / "gnupg"), "1001", "customer", days=100))
+    authority.home.stop()
+    renewed = json.loads(called("renew", "--home", alice, "--in", file, "--json").output)
+    assert renewed["renewed"] is True
+    assert renewed["certified_until"] > same["certified_until"]
+    assert send(alice).exit_code == 0
+
+
+def test_without_a_certificate_there_is_nothing_to_renew(stand: Stand) -> None:
+    with stand.customer(certified=False) as home:
+        outcome = called("renew", "--home", home.folder)
+    assert (outcome.exit_code, "customer status" in outcome.output) == (2, True)
 
 
 def test_the_same_identifier_again_has_the_original_exit_code(stand: Stand, alice: Path) -> None:

@@ -147,6 +147,16 @@ def test_a_newer_list_from_the_desk_counts_at_once(
             judge(home)
 
 
+def test_a_list_from_the_future_means_that_the_clock_is_wrong(
+    alice: Callable[[], CustomerHome], clock: list[float]
+) -> None:
+    with alice() as home:
+        judge(home)
+        clock[0] = revocations.newest(home).this_update - 1
+        with pytest.raises(NotReady, match="set this machine's clock"):
+            judge(home)
+
+
 def test_ends_are_announced_with_who_acts_and_the_command(
     alice: Callable[[], CustomerHome], clock: list[float], desk: tuple[DeskStandIn, Address], bank_template: Template
 ) -> None:

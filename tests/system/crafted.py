@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 
 from customer import conversing
 from customer.home import CustomerHome
@@ -77,10 +79,14 @@ def with_keys_of(stand: Stand, victim: str, thief: str) -> Person:
     shutil.rmtree(poser.home / "gnupg")
     shutil.copytree(other.home / "gnupg", poser.home / "gnupg", ignore=shutil.ignore_patterns("S.*"))
     with other.opened() as home:
-        key, certified = home.key, home.store.fact(Fact.CERTIFIED_KEY)
+        key, certified, certificate = (
+            home.key,
+            home.store.fact(Fact.CERTIFIED_KEY),
+            home.store.fact(Fact.CERTIFICATE),
+        )
     poser.set(key=key)
     if certified:
-        offer(poser, certified)
+        offer(poser, certified, certificate)
     return poser
 
 
@@ -90,11 +96,15 @@ def with_view_of(person: Person, other: Person) -> Person:
     return person
 
 
-def offer(person: Person, key: bytes) -> None:
-    """From now on this customer offers this as the certified key."""
+def offer(person: Person, key: bytes, certificate: bytes | None = None) -> None:
+    """From now on this customer offers this as the certified key, and this certificate in place of the own one."""
     with person.opened() as home:
         until = str(int(time.time()) + 90 * DAY_SECONDS).encode()
-        home.store.set_facts({Fact.CERTIFIED_KEY: key, Fact.CERTIFIED_UNTIL: until})
+        held = certificate or home.store.fact(Fact.CERTIFICATE)
+        assert held
+        home.store.set_facts({Fact.CERTIFIED_KEY: key, Fact.CERTIFICATE: held, Fact.CERTIFIED_UNTIL: until})
+    with closing(sqlite3.connect(person.home / "customer.sqlite", isolation_level=None)) as database:
+        database.execute("DELETE FROM certificates")
 
 
 def keys_of(person: Person) -> Home:
