@@ -37,7 +37,7 @@ def order(stand: Stand, identifier: str, **changes: str) -> bytes:
 
 def certificate(home: CustomerHome) -> str:
     """The digest that an order of the stage certified names."""
-    return canonical.digest(conversing.certified_key(home))
+    return canonical.digest(conversing.offered(home).certificate)
 
 
 def password_request(stand: Stand, identifier: str) -> bytes:
@@ -77,10 +77,11 @@ def with_keys_of(stand: Stand, victim: str, thief: str) -> Person:
     shutil.rmtree(poser.home / "gnupg")
     shutil.copytree(other.home / "gnupg", poser.home / "gnupg", ignore=shutil.ignore_patterns("S.*"))
     with other.opened() as home:
-        key, certified = home.key, home.store.fact(Fact.CERTIFIED_KEY)
+        key = home.key
+        certified, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
     poser.set(key=key)
-    if certified:
-        offer(poser, certified)
+    if certified and certificate:
+        offer(poser, certified, certificate)
     return poser
 
 
@@ -90,11 +91,14 @@ def with_view_of(person: Person, other: Person) -> Person:
     return person
 
 
-def offer(person: Person, key: bytes) -> None:
-    """From now on this customer offers this as the certified key."""
+def offer(person: Person, key: bytes, certificate: bytes | None = None) -> None:
+    """From now on this customer offers this as the certified key, and as the certificate if one is given."""
     with person.opened() as home:
         until = str(int(time.time()) + 90 * DAY_SECONDS).encode()
-        home.store.set_facts({Fact.CERTIFIED_KEY: key, Fact.CERTIFIED_UNTIL: until})
+        facts = {Fact.CERTIFIED_KEY: key, Fact.CERTIFIED_UNTIL: until}
+        home.store.set_facts(facts | ({Fact.CERTIFICATE: certificate} if certificate else {}))
+        with home.store._writing() as database:
+            database.execute("DELETE FROM certificates")
 
 
 def keys_of(person: Person) -> Home:

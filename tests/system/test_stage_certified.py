@@ -114,11 +114,13 @@ def test_trial_26_a_key_certified_by_another_authority_is_refused(stand: Stand) 
 
 def test_trial_30_a_key_certified_for_another_role_is_refused(stand: Stand) -> None:
     alice = stand.person("alice")
+    with alice.opened() as own:
+        certified = own.store.fact(Fact.CERTIFIED_KEY)
+    assert certified
     with the_real_authority(stand) as (home, authority):
         crafted.offer(alice, certify(home, authority, alice, "1001", role="bank"))
         refused(stand, alice, "DS0D")
-    with the_real_authority(stand) as (home, authority):
-        crafted.offer(alice, certify(home, authority, alice, "1001"))
+    crafted.offer(alice, certified)
     alice.send_here()
 
 
