@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import sqlite3
 import time
-from contextlib import closing
 
 from customer import conversing
 from customer.home import CustomerHome
@@ -79,13 +77,10 @@ def with_keys_of(stand: Stand, victim: str, thief: str) -> Person:
     shutil.rmtree(poser.home / "gnupg")
     shutil.copytree(other.home / "gnupg", poser.home / "gnupg", ignore=shutil.ignore_patterns("S.*"))
     with other.opened() as home:
-        key, certified, certificate = (
-            home.key,
-            home.store.fact(Fact.CERTIFIED_KEY),
-            home.store.fact(Fact.CERTIFICATE),
-        )
+        key = home.key
+        certified, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
     poser.set(key=key)
-    if certified:
+    if certified and certificate:
         offer(poser, certified, certificate)
     return poser
 
@@ -97,14 +92,13 @@ def with_view_of(person: Person, other: Person) -> Person:
 
 
 def offer(person: Person, key: bytes, certificate: bytes | None = None) -> None:
-    """From now on this customer offers this as the certified key, and this certificate in place of the own one."""
+    """From now on this customer offers this as the certified key, and as the certificate if one is given."""
     with person.opened() as home:
         until = str(int(time.time()) + 90 * DAY_SECONDS).encode()
-        held = certificate or home.store.fact(Fact.CERTIFICATE)
-        assert held
-        home.store.set_facts({Fact.CERTIFIED_KEY: key, Fact.CERTIFICATE: held, Fact.CERTIFIED_UNTIL: until})
-    with closing(sqlite3.connect(person.home / "customer.sqlite", isolation_level=None)) as database:
-        database.execute("DELETE FROM certificates")
+        facts = {Fact.CERTIFIED_KEY: key, Fact.CERTIFIED_UNTIL: until}
+        home.store.set_facts(facts | ({Fact.CERTIFICATE: certificate} if certificate else {}))
+        with home.store._writing() as database:
+            database.execute("DELETE FROM certificates")
 
 
 def keys_of(person: Person) -> Home:

@@ -114,12 +114,12 @@ def test_trial_26_a_key_certified_by_another_authority_is_refused(stand: Stand) 
 
 def test_trial_30_a_key_certified_for_another_role_is_refused(stand: Stand) -> None:
     alice = stand.person("alice")
-    with alice.opened() as home_of_alice:
-        certified = home_of_alice.store.fact(Fact.CERTIFIED_KEY)
+    with alice.opened() as own:
+        certified = own.store.fact(Fact.CERTIFIED_KEY)
+    assert certified
     with the_real_authority(stand) as (home, authority):
         crafted.offer(alice, certify(home, authority, alice, "1001", role="bank"))
         refused(stand, alice, "DS0D")
-    assert certified
     crafted.offer(alice, certified)
     alice.send_here()
 
