@@ -1,6 +1,7 @@
 """A client that knows nothing but docs/protocol.md banks with the real server, in every stage, over TCP."""
 
 import ast
+import inspect
 import json
 import signal
 import socket
@@ -101,7 +102,7 @@ def world(make_short_tmp: Callable[[], Path]) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def alice(world: World) -> Iterator[Client]:
-    """Has banked in no stage yet; the tests of this file follow her upwards, in their order."""
+    """Has banked in no stage yet."""
     letter = world.letter("1001", "Alice")
     world.letter("1002", "Bob")
     world.run("bank", "deposit", "--to", "1001", "--amount", "100.00")
@@ -125,7 +126,7 @@ def send(client: Client, stage: str, amount: str) -> str:
     return identifier
 
 
-def test_the_stage_password_and_registration(alice: Client) -> None:
+def the_stage_password_and_registration(alice: Client) -> None:
     talk = alice.talk("password")
     alice.homes["registered"].take(wire.decode(talk.ask({"type": "ask-bank-key"})["key"]), alice.bank)
     assert talk.ask({"type": "ask-balance"})["balance"] == "100.00"
@@ -136,15 +137,15 @@ def test_the_stage_password_and_registration(alice: Client) -> None:
     alice.register()  # repeating it with the same key is harmless
 
 
-def test_the_stage_session(alice: Client) -> None:
+def the_stage_session(alice: Client) -> None:
     send(alice, "session", "2.00")
 
 
-def test_the_stage_signed(alice: Client) -> None:
+def the_stage_signed(alice: Client) -> None:
     send(alice, "signed", "3.00")
 
 
-def test_the_stage_certified(world: World, alice: Client) -> None:
+def the_stage_certified(world: World, alice: Client) -> None:
     assert alice.request_certificate()["state"] == "waiting"
     world.certify("1001", alice.fingerprint)
     alice.fetch_certificate()
@@ -156,7 +157,7 @@ def test_the_stage_certified(world: World, alice: Client) -> None:
     talk.close()
 
 
-def test_a_refusal_has_a_receipt_as_well(alice: Client) -> None:
+def a_refusal_has_a_receipt_as_well(alice: Client) -> None:
     talk = alice.talk("certified")
     identifier, _ = alice.make_order("certified", "1002", "5000.00", "a yacht")
     outcome = alice.submit(talk, identifier)
@@ -165,7 +166,7 @@ def test_a_refusal_has_a_receipt_as_well(alice: Client) -> None:
     talk.close()
 
 
-def test_an_identifier_is_for_one_order(alice: Client) -> None:
+def an_identifier_is_for_one_order(alice: Client) -> None:
     talk = alice.talk("certified")
     identifier, _ = alice.make_order("certified", "1002", "1.00", "one")
     assert alice.look_up(talk, identifier) is None
@@ -179,7 +180,7 @@ def test_an_identifier_is_for_one_order(alice: Client) -> None:
     talk.close()
 
 
-def test_no_weaker_stage_is_taken_afterwards(alice: Client) -> None:
+def no_weaker_stage_is_taken_afterwards(alice: Client) -> None:
     with pytest.raises(Refused, match="floor"):
         alice.talk("signed")
     alice.floor = "session"  # a client that forgot; the bank did not
@@ -191,7 +192,7 @@ def test_no_weaker_stage_is_taken_afterwards(alice: Client) -> None:
     assert caught.value.refusal["reason"] == "stage"
 
 
-def test_a_lie_in_a_receipt_is_found(alice: Client) -> None:
+def a_lie_in_a_receipt_is_found(alice: Client) -> None:
     talk = alice.talk("certified")
     identifier, message = alice.make_order("certified", "1002", "1.50", "honest")
     kept = alice.head
@@ -219,7 +220,7 @@ def test_a_lie_in_a_receipt_is_found(alice: Client) -> None:
     assert alice.verify(receipt, content, "certified") == entry
 
 
-def test_another_password_opens_nothing(world: World, alice: Client) -> None:
+def another_password_opens_nothing(world: World, alice: Client) -> None:
     stranger = Client(alice.folder, {**alice.letter, "password": "absurd " * 16}, homes=alice.homes)
     talk = stranger.talk("password")
     with pytest.raises(RefusedByBank) as caught:
@@ -229,7 +230,7 @@ def test_another_password_opens_nothing(world: World, alice: Client) -> None:
     assert world.run("bank", "audit")
 
 
-def test_a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Client) -> None:
+def a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Client) -> None:
     talk = alice.talk("certified")
     assert talk.ask({"type": "ask-balance"})["customer"] == "1001"
     secret = str(world.folder / "passphrase")
@@ -244,6 +245,27 @@ def test_a_revocation_stops_the_next_order_of_an_open_session(world: World, alic
     with pytest.raises(Refused):
         alice.fetch_certificate()
     assert alice.list_number >= before
+
+
+STORY = (
+    the_stage_password_and_registration,
+    the_stage_session,
+    the_stage_signed,
+    the_stage_certified,
+    a_refusal_has_a_receipt_as_well,
+    an_identifier_is_for_one_order,
+    no_weaker_stage_is_taken_afterwards,
+    a_lie_in_a_receipt_is_found,
+    another_password_opens_nothing,
+    a_revocation_stops_the_next_order_of_an_open_session,
+)
+
+
+def test_a_client_banks_its_way_up_through_every_stage(world: World, alice: Client) -> None:
+    """One story in one test, since each step needs what the one before has left; a failure names the step."""
+    told = {"world": world, "alice": alice}
+    for step in STORY:
+        step(**{name: told[name] for name in inspect.signature(step).parameters})
 
 
 @pytest.mark.parametrize("name", ["certificates.py", "client.py", "openpgp.py", "wire.py"])
