@@ -11,6 +11,7 @@ from customer.errors import CustomerError, NotReady
 from customer.home import CustomerHome
 from customer.store import Fact, KeptRevocations
 from protocol.errors import ProtocolError
+from protocol.limits import CLOCK_TOLERANCE_SECONDS
 from protocol.orders import format_time
 from protocol.transport import Address
 
@@ -61,7 +62,7 @@ def require_unrevoked(home: CustomerHome, bank_serial: int) -> None:
         kept = refresh(home) or kept
     if now > kept.next_update:
         raise NotReady(run_out(kept))
-    if now < kept.this_update:
+    if now < kept.this_update - CLOCK_TOLERANCE_SECONDS:
         raise NotReady(
             f"The authority's revocation list {kept.number} is dated {format_time(kept.this_update)}, in the future; "
             "set this machine's clock."

@@ -15,6 +15,7 @@ from ca.x509.errors import CertificateRefused, ProfileError
 from ca.x509.key import AgentKey
 from ca.x509.profile import SIGNATURE_ALGORITHM, UNREADABLE, unix, utc
 from ca.x509.root import Root, key_identifier
+from protocol.limits import CLOCK_TOLERANCE_SECONDS
 from protocol.orders import format_time
 
 CRL_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -53,7 +54,8 @@ class RevocationList:
 
     def require_current(self, at: int) -> None:
         """Raises CertificateRefused unless the list may be relied on at ``at``."""
-        if at < self.this_update:
+        # A list is taken within seconds of its making, by machines whose clocks differ.
+        if at < self.this_update - CLOCK_TOLERANCE_SECONDS:
             raise CertificateRefused(
                 "crl-already-valid",
                 f"The revocation list {self.number} is dated {format_time(self.this_update)}, in the future; compare"

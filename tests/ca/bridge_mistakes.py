@@ -151,7 +151,7 @@ def other_crl(w: World) -> bytes:
 
 
 def future_crl(w: World) -> bytes:
-    return make_crl(w.authority.key, w.root, number=7, at=NOW + 1, next_update=NOW + DAY, revoked=())
+    return make_crl(w.authority.key, w.root, number=7, at=NOW + 301, next_update=NOW + DAY, revoked=())
 
 
 MISTAKES: tuple[tuple[str, str, Callable[[World], Offer]], ...] = (

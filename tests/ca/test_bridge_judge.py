@@ -118,3 +118,10 @@ def test_sentence_of_a_revocation_names_date_and_reason() -> None:
     entry = Revocation(serial(offer), NOW, x509.ReasonFlags.key_compromise)
     with pytest.raises(CertificateRefused, match=r"revoked on 2027-01-15T08:00:00Z \(keyCompromise\)"):
         replace(offer, crl=w.crl(entry)).judge()
+
+
+def test_a_list_of_an_authority_whose_clock_is_ahead_by_minutes_counts() -> None:
+    """It is fetched within seconds of its making; five minutes is what clocks may differ by everywhere else."""
+    w = world()
+    crl = make_crl(w.authority.key, w.root, number=8, at=NOW + 300, next_update=ENDS, revoked=())
+    replace(w.offer(w.alice), crl=crl, at=NOW).judge()

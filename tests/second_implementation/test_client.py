@@ -247,7 +247,7 @@ def a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Cl
     assert alice.list_number >= before
 
 
-STORY = (
+STORY: tuple[Callable[..., None], ...] = (
     the_stage_password_and_registration,
     the_stage_session,
     the_stage_signed,
