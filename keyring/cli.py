@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from keyring import inspect, numbers, readout
-from keyring.console import Command, Group, json_text, with_json, with_qr
+from keyring.console import Command, Group, json_text, with_json, with_readout
 from keyring.errors import KeyringError
 from keyring.explain import Explanation, explain
 from keyring.printable import printable
@@ -97,8 +97,7 @@ def show(key: str, home: Path | None, as_json: bool) -> None:
 
 @commands.command(epilog="Example: keyring fingerprint --home ~/alice Alice")
 @click.argument("key")
-@click.option("--digits", is_flag=True, help="Ten groups of five decimal digits, to be read digit by digit.")
-@with_qr
+@with_readout
 @_with_home
 @with_json
 def fingerprint(key: str, digits: bool, qr: bool, qr_file: Path | None, home: Path | None, as_json: bool) -> None:

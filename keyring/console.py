@@ -53,8 +53,11 @@ def with_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
 
 
-def with_qr(command: Command) -> Command:
-    """The options --qr and --qr-file of whoever shows a fingerprint."""
+def with_readout(command: Command) -> Command:
+    """The options --digits, --qr and --qr-file of whoever shows a fingerprint."""
+    digits = click.option(
+        "--digits", is_flag=True, help="Ten groups of five decimal digits, to be read digit by digit."
+    )
     to_file = click.option(
         "--qr-file",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -62,7 +65,7 @@ def with_qr(command: Command) -> Command:
         help="Write the QR code to a picture, .png or .svg.",
     )
     on_terminal = click.option("--qr", is_flag=True, help="Show it as a QR code (OPENPGP4FPR:…) on the terminal.")
-    return on_terminal(to_file(command))
+    return digits(on_terminal(to_file(command)))
 
 
 def json_text(value: object) -> str:

@@ -11,7 +11,7 @@ from bank.config import load as load_config
 from bank.config import save as save_config
 from bank.errors import ConfigurationError
 from bank.home import BankHome
-from keyring.console import json_text, with_home, with_json
+from keyring.console import json_text, with_home, with_json, with_readout
 from protocol.stages import Stage
 
 UNFINISHED = "init.unfinished"
@@ -186,17 +186,26 @@ def fetch(home: Path) -> None:
 @click.command(epilog="Example: bank fingerprint --json")
 @with_home("BANK_HOME")
 @with_json
+@with_readout
 @click.option("--authority", is_flag=True, help="Show the authority's fingerprint as it was given at `bank init`.")
-def fingerprint(home: Path, as_json: bool, authority: bool) -> None:
+def fingerprint(home: Path, as_json: bool, digits: bool, qr: bool, qr_file: Path | None, authority: bool) -> None:
     """Show the bank's fingerprint, to be read out on the telephone."""
     from keyring import readout
 
     config = load_config(home)
     shown = config.authority_fingerprint if authority else config.fingerprint
+    if qr_file:
+        readout.write_qr(shown, qr_file)
     if as_json:
-        click.echo(json_text({"fingerprint": shown, "words": readout.words(shown)}))
+        facts = {"fingerprint": shown, "words": readout.words(shown), "digits": readout.digits(shown)}
+        click.echo(json_text(facts))
         return
-    _print_fingerprint(shown)
+    if qr:
+        click.echo(f"{readout.qr_text(shown)}\n")
+    if digits:
+        click.echo(readout.digits(shown))
+    else:
+        _print_fingerprint(shown)
 
 
 def _print_fingerprint(fingerprint: str) -> None:

@@ -15,7 +15,7 @@ from customer.cli.common import (
     with_passphrase,
 )
 from customer.errors import CustomerError, NotReady
-from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json, with_qr
+from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json, with_readout
 from keyring.printable import printable
 
 if TYPE_CHECKING:
@@ -249,8 +249,7 @@ def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> No
 @_HOME
 @click.option("--bank", "whose", flag_value="bank", help="The bank's fingerprint, as pinned from the letter.")
 @click.option("--ca", "whose", flag_value="authority", help="The authority's fingerprint, as pinned from the letter.")
-@click.option("--digits", is_flag=True, help="Ten groups of five decimal digits, to be read digit by digit.")
-@with_qr
+@with_readout
 @with_json
 def fingerprint(home: Path, whose: str | None, digits: bool, qr: bool, qr_file: Path | None, as_json: bool) -> None:
     """Show a fingerprint as 20 words, to be read out, and as hex."""

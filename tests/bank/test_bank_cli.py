@@ -129,6 +129,7 @@ def test_fingerprint_and_status_speak_json(town: Town, home: Path) -> None:
     assert shown == {
         "fingerprint": town.authority_fingerprint,
         "words": list(readout.words(town.authority_fingerprint)),
+        "digits": readout.digits(town.authority_fingerprint),
     }
     assert readout.lines(town.bank_fingerprint)[0] in done(home, "fingerprint")
     status = json.loads(done(home, "status", "--json"))
@@ -136,6 +137,15 @@ def test_fingerprint_and_status_speak_json(town: Town, home: Path) -> None:
     assert status["certificate"].startswith("valid until")
     assert status["next"] == "bank serve"
     assert "minimum stage" in done(home, "status")
+
+
+def test_the_fingerprint_is_shown_in_digits_and_as_a_qr_code(town: Town, home: Path, short_tmp: Path) -> None:
+    assert readout.parse(done(home, "fingerprint", "--digits")) == town.bank_fingerprint
+    picture = short_tmp / "bank.svg"
+    shown = done(home, "fingerprint", "--authority", "--qr", "--qr-file", str(picture))
+    assert readout.qr_text(town.authority_fingerprint) in shown
+    assert readout.qr_text(town.bank_fingerprint) not in shown
+    assert b"<svg" in picture.read_bytes()
 
 
 def test_a_request_is_written_once_and_repeated_as_it_was(home: Path, short_tmp: Path) -> None:

@@ -73,6 +73,7 @@ bank     --home             --home        request --home {nowhere}
 bank     --out              out           request --home {bank} --out {nowhere}/out
 bank     --home             --home        fetch --home {nowhere}
 bank     --home             --home        fingerprint --home {nowhere}
+bank     --qr-file          qr            fingerprint --home {bank} --qr-file {nowhere}/qr.png
 bank     --home             --home        serve --home {nowhere}
 bank     --listen           address       serve --home {idle} --listen nowhere
 bank     --log-file         log           serve --home {idle} --listen 127.0.0.1:0 --log-file {nowhere}/log
