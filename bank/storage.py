@@ -5,6 +5,7 @@ Everything that is particular to SQLite stands in this module.
 
 import fcntl
 import os
+import re
 import secrets
 import sqlite3
 import threading
@@ -165,6 +166,9 @@ class Ledger:
             if not {"alembic_version", "ledger"} <= tables:
                 raise LedgerError(f"The file {self.path} is a database, but not a ledger of ours; check the path.")
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        # A damaged row may hold bytes, or the name of a version that there never was.
+        if not isinstance(revision, str) or not re.fullmatch("[0-9]{4}", revision) or int(revision) == 0:
+            raise self._damaged()
         if revision > schema.REVISION:
             raise LedgerError(
                 f"The ledger {self.path} was written by a newer version of this program (schema {revision}, this one "
@@ -175,7 +179,14 @@ class Ledger:
                 migrations.upgrade(connection)
         with self.reading() as connection:
             row = connection.execute(select(schema.ledger)).one()
+        if not all(isinstance(each, str) for each in (row.bank, row.currency, row.log)):
+            raise self._damaged()
         self.bank, self.currency, self.log = row.bank, row.currency, row.log
+
+    def _damaged(self) -> LedgerError:
+        return LedgerError(
+            f"The ledger {self.path} is damaged; stop the server, run `bank audit`, and restore a backup."
+        )
 
 
 def _engine(path: Path, *, writes: bool) -> Engine:

@@ -152,6 +152,30 @@ def test_a_wrong_file_is_refused_with_a_sentence(tmp_path: Path, state: object, 
     assert str(caught.value).endswith(("home.", "path.", "backup.", "version."))
 
 
+DAMAGE = [("version_num", value) for value in (b"0002", "0000", "00\x102", "first", 2.5, None)]
+DAMAGE += [(column, value) for column in ("bank", "currency", "log") for value in (b"\xff", None)]
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGE)
+def test_a_damaged_row_is_refused_with_a_sentence(tmp_path: Path, column: str, value: object) -> None:
+    """Damage may turn text into bytes, or the version into one that there never was."""
+    path = tmp_path / "ledger.db"
+    make(path).close()
+    make(tmp_path / "honest.db").close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    table = "alembic_version" if column == "version_num" else "ledger"
+    if value is None:
+        connection.execute(f"DELETE FROM {table}")
+    else:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    connection.commit()
+    connection.close()
+    with pytest.raises(LedgerError):
+        Ledger.open(path)
+    Ledger.open(tmp_path / "honest.db").close()
+
+
 def test_an_error_rolls_the_transaction_back_and_frees_the_lock(bank: Bank) -> None:
     def change_and_fail() -> None:
         with bank.ledger.writing() as connection:
