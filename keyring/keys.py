@@ -49,27 +49,6 @@ class BankKey:
     encryption: str
 
 
-@dataclass(frozen=True)
-class SubkeyInfo:
-    """``capabilities`` are letters among "e", "s", "c", "a"; ``created`` is in unix seconds."""
-
-    fingerprint: str
-    algorithm: str
-    capabilities: str
-    created: int
-
-
-@dataclass(frozen=True)
-class KeyInfo:
-    """What an exported public key says of itself: ``algorithm`` such as "rsa3072", ``created`` in unix seconds."""
-
-    fingerprint: str
-    user_ids: tuple[str, ...]
-    subkeys: tuple[SubkeyInfo, ...]
-    algorithm: str
-    created: int
-
-
 def user_id(name: str, number: str) -> str:
     """The user ID "Name (number)" in Unicode's composed form. Raises UserIdError, naming the character at fault."""
     if not _NUMBER.fullmatch(number):
@@ -157,23 +136,6 @@ def import_key(
     _gpg(home).import_keys(data, extra_args=["--import-options", "import-clean" if clean else "import-minimal"])
     require_suitable(public_key(home, fingerprint), several_user_ids=several_user_ids)
     return fingerprint
-
-
-def read_key(data: bytes) -> KeyInfo:
-    """What a binary public key says of itself, read in a scratch home of which nothing is kept.
-
-    Raises PacketError or UnsuitableKey if it is not exactly one public key.
-    """
-    key = _shown(data, public_key_fingerprint(data))
-    return KeyInfo(
-        fingerprint=key.fingerprint,
-        user_ids=tuple(each.text for each in key.user_ids),
-        subkeys=tuple(
-            SubkeyInfo(part.fingerprint, algorithm_name(part), part.capabilities, part.created) for part in key.subkeys
-        ),
-        algorithm=algorithm_name(key.primary),
-        created=key.primary.created,
-    )
 
 
 def trust_ca(home: Home, fingerprint: str) -> None:

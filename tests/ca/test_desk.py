@@ -42,7 +42,7 @@ def test_applicant_follows_its_request_from_state_to_state(authority: Authority,
         assert desk.submit_request(alice.request(later)).state is State.ISSUED
         assert len(authority.desk.requests(*State)) == 2, "the bank's and Alice's"
         assert desk.bank_key() == authority.desk.bank()[0]  # type: ignore[index]
-        assert keys.read_key(desk.authority_key().key).fingerprint == authority.configuration.fingerprint
+        assert keys.public_key_fingerprint(desk.authority_key().key) == authority.configuration.fingerprint
     assert [line.split()[0] for line in log] == ["request"]
 
 
