@@ -32,6 +32,7 @@ from tests.ca.cast import (
     prove,
     serving,
 )
+from tests.changes import with_last_byte_changed
 
 DAY = 86_400
 
@@ -118,7 +119,7 @@ def struct_with(content: CertificateRequest, pkcs10: bytes) -> CertificateReques
     [
         (lambda _cast, content: content, None),
         (lambda _cast, content: struct_with(content, b""), "not a signing request"),
-        (lambda _cast, content: struct_with(content, content.pkcs10[:-1] + b"\0"), "signature is not good"),
+        (lambda _cast, content: struct_with(content, with_last_byte_changed(content.pkcs10)), "signature is not good"),
         (
             lambda cast, content: struct_with(content, claimed_request(cast.bob.request()).content.pkcs10),
             "are not those of",

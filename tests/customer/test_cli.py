@@ -25,6 +25,7 @@ from protocol.codes import Reason
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Answer, Evidence, Statement, StatementLine, SubmitOrder
 from protocol.stages import Stage
+from tests.changes import with_last_byte_changed
 from tests.customer.authority import copied
 from tests.customer.scene import Stand, Template, mail
 
@@ -372,7 +373,7 @@ def test_evidence_that_is_not_about_the_order_is_not_written(
     def lie(request: msgspec.Struct, answer: Answer) -> Answer:
         if isinstance(answer, Evidence):
             other = {"customer.pgp": "bob", "bank.pgp": "bob"}.get(name)
-            changed = stand.template.certified[other] if other else answer.files.get(name, b"x")[:-1] + b"\x00"
+            changed = stand.template.certified[other] if other else with_last_byte_changed(answer.files.get(name, b"x"))
             return msgspec.structs.replace(answer, files=answer.files | {name: changed})
         return answer
 
