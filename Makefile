@@ -1,7 +1,7 @@
 # Every target says in one line what it is doing while it does it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test trials check clean
 
 # Paths are relative throughout, so the folder may have any name; KEEP reaches the shell by the environment, unread by make.
 export KEEP
@@ -10,6 +10,7 @@ help:
 	@echo "make setup             make .venv with the pinned packages, if it is not there yet"
 	@echo "make demo              run the demonstration: a bank, a CA, two customers (KEEP=folder keeps what it makes)"
 	@echo "make test              check, then run all tests"
+	@echo "make trials            run the tests of the fifty trials of docs/trials.md and list what became of each"
 	@echo "make check             check style, types and the direction of imports"
 	@echo "make clean             remove .venv and everything else that can be made again"
 
@@ -32,6 +33,10 @@ check: setup
 test: check
 	@echo "Running the tests …"
 	@.venv/bin/python -m pytest -n 2 --dist worksteal
+
+trials: setup
+	@echo "Running the fifty trials …"
+	@.venv/bin/python -m tests.trials
 
 clean:
 	@echo "Removing .venv, caches and build folders …"
