@@ -1,16 +1,18 @@
 # Every target says in one line what it is doing while it does it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test trials check clean
+.PHONY: help setup demo test trials soak check clean
 
-# Paths are relative throughout, so the folder may have any name; KEEP reaches the shell by the environment, unread by make.
-export KEEP
+# Paths are relative throughout, so the folder may have any name; what is given (KEEP=…) reaches the shell by the
+# environment, unread by make.
+export KEEP KILLS SEED
 
 help:
 	@echo "make setup             make .venv with the pinned packages, if it is not there yet"
 	@echo "make demo              run the demonstration: a bank, a CA, two customers (KEEP=folder keeps what it makes)"
 	@echo "make test              check, then run all tests"
 	@echo "make trials            run the tests of the fifty trials of docs/trials.md and list what became of each"
+	@echo "make soak              kill the bank a thousand times, and run the other tests that take minutes (KILLS=n SEED=n)"
 	@echo "make check             check style, types and the direction of imports"
 	@echo "make clean             remove .venv and everything else that can be made again"
 
@@ -37,6 +39,10 @@ test: check
 trials: setup
 	@echo "Running the fifty trials …"
 	@.venv/bin/python -m tests.trials
+
+soak: setup
+	@echo "Running the tests that take minutes, such as a thousand kills of the bank …"
+	@.venv/bin/python -m pytest -q -m soak
 
 clean:
 	@echo "Removing .venv, caches and build folders …"

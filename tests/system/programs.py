@@ -116,10 +116,18 @@ def free_port() -> int:
 class Serving:
     """A server as a process of its own; it is there when it has said that it is."""
 
-    def __init__(self, name: str, *arguments: object, log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *arguments: object,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        played_by: tuple[str, ...] = (),
+    ) -> None:
+        """``played_by``: what is started in place of the command itself, to run it in its own way."""
         self.log = log
         self.process = subprocess.Popen(
-            [program(name), "serve", *map(str, arguments), "--log-file", str(log)],
+            [*(played_by or (program(name),)), "serve", *map(str, arguments), "--log-file", str(log)],
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

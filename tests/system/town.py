@@ -185,6 +185,8 @@ class Stand:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     server: Serving | None = None
+    played_by: tuple[str, ...] = ()
+    """What is started in place of `bank`, for a test that lets the server meet with an accident."""
     _people: dict[str, Person] = field(default_factory=dict)
     _registered: set[str] = field(default_factory=set)
 
@@ -207,7 +209,14 @@ class Stand:
             bank_configuration.save(self.home, msgspec.structs.replace(found, minimum_stage=minimum))
         listen = f"127.0.0.1:{self.port}"
         self.server = Serving(
-            "bank", "--home", self.home, "--listen", listen, log=self.log, environment=self.environment
+            "bank",
+            "--home",
+            self.home,
+            "--listen",
+            listen,
+            log=self.log,
+            environment=self.environment,
+            played_by=self.played_by,
         )
         return self.server
 

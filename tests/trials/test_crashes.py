@@ -1,0 +1,96 @@
+"""Wherever the bank is killed, every receipted transfer is there, none is twice, and every order is answered."""
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bank.heads import FILE_NAME
+from tests.system.town import Stand, Town, make_town, standing
+from tests.trials.crash_steps import STEPS, found
+from tests.trials.crashes import Crashes, Report
+
+QUICK_KILLS = 30
+BAR = 30
+
+
+def seed() -> int:
+    """Of all that is drawn; the environment variable SEED repeats a run."""
+    return int(os.environ.get("SEED") or random.randrange(10**9))
+
+
+@pytest.fixture(scope="module")
+def town(make_short_tmp: Callable[[], Path]) -> Iterator[Town]:
+    town = make_town(make_short_tmp())
+    yield town
+    town.close()
+
+
+@pytest.fixture
+def stand(town: Town, short_tmp: Path) -> Iterator[Stand]:
+    # Refusals are decisions, too, and here they are not rare.
+    with standing(town, short_tmp, refusals_per_minute=100_000) as stand:
+        yield stand
+
+
+def test_trial_18_each_step_is_a_function_that_there_is() -> None:
+    for step in STEPS:
+        assert callable(found(step.function)[2])
+        assert not step.within or callable(found(step.within)[2])
+        assert step.moment in ("before", "after")
+    assert len({step.name for step in STEPS}) == len(STEPS)
+
+
+def test_trial_18_a_step_that_was_renamed_is_noticed() -> None:
+    with pytest.raises(LookupError, match="There is no bank"):
+        found("bank.posting:Posting._transact_as_before")
+
+
+def test_trial_18_killed_at_steps_of_its_pipeline_the_bank_loses_nothing(stand: Stand) -> None:
+    report = Crashes(stand, seed()).run(QUICK_KILLS)
+    assert report.good, report
+
+
+def test_trial_18_a_bank_that_was_set_back_is_found_to_have_lost_what_it_receipted(stand: Stand) -> None:
+    crashes = Crashes(stand, seed())
+    crashes.run(1)
+    earlier = [(path, path.read_bytes()) for path in stand.home.glob("*") if path.name in ("ledger.sqlite", FILE_NAME)]
+    assert len(earlier) == 2, "a bank that was stopped has all its rows in one file"
+    report = crashes.run(2)
+    assert report.good, report
+    for path, data in earlier:
+        path.write_bytes(data)
+    crashes.compare()
+    assert report.lost
+    assert not report.good
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(6 * 3600)
+def test_trial_18_a_thousand_kills_lose_nothing(stand: Stand, capsys: pytest.CaptureFixture[str]) -> None:
+    kills, begun = int(os.environ.get("KILLS") or 1000), time.monotonic()
+
+    def show(report: Report) -> None:
+        done = report.kills.total()
+        if not (screen := sys.__stdout__ is not None and sys.__stdout__.isatty()) and done % 50:
+            return
+        bar = ("█" * (BAR * done // kills)).ljust(BAR, "░")
+        minutes = (time.monotonic() - begun) / done * (kills - done) / 60
+        say(
+            f"{bar} {done} of {kills} kills, {minutes:.0f} minutes left, seed {report.seed}  ", "\r" if screen else "\n"
+        )
+
+    def say(line: str, end: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(line + end)
+            sys.stdout.flush()
+
+    report = Crashes(stand, seed()).run(kills, progress=show)
+    say(f"\n{report}", "\n")
+    assert report.good, report
+    # So many that a step which is missing is no accident of the draw.
+    assert kills < 10 * len(STEPS) or len(report.kills) == len(STEPS), report
