@@ -17,7 +17,7 @@ from bank.storage import Ledger
 from ca.messages import Certified
 from keyring import keys, signature
 from keyring.colons import KeyPart
-from keyring.home import Home
+from keyring.home import Home, require_private
 from keyring.verdict import Rejected, SignedByBank
 from keyring.worker import open_once
 
@@ -31,8 +31,10 @@ class BankHome:
 
     @classmethod
     def open(cls, path: Path) -> "BankHome":
-        """The bank in a folder; ConfigurationError if there is none."""
-        return cls(path, configuration.load(path))
+        """The bank in a folder; ConfigurationError if there is none, HomeError if others may enter it."""
+        config = configuration.load(path)
+        require_private(path.resolve(), holds="accounts")
+        return cls(path, config)
 
     @cached_property
     def gnupg(self) -> Home:

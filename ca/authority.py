@@ -19,7 +19,7 @@ from ca.messages import AuthorityKey, DeskRefusal, RequestState, State, SubmitRe
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
 from ca.store import DeskStore, Filed
 from keyring import keys
-from keyring.home import Home
+from keyring.home import Home, require_private
 from protocol.secret import Secret
 from protocol.transport import Address
 
@@ -94,8 +94,9 @@ class Authority:
 
     @classmethod
     def open(cls, path: Path) -> "Authority":
-        """The authority in ``path``. Raises ConfigurationError or StoreError."""
+        """The authority in ``path``. Raises ConfigurationError, HomeError or StoreError."""
         configuration = read_configuration(path)
+        require_private(path.resolve(), holds="decisions")
         desk = DeskStore.open(path / DESK_FILE)
         try:
             return cls(path, configuration, desk, AuthorityStore.open(path / DECISIONS_FILE))

@@ -14,7 +14,7 @@ from customer.config import Config
 from customer.errors import CustomerError, NotReady
 from customer.store import Store
 from customer.wire import Watch, unwatched
-from keyring.home import Home
+from keyring.home import Home, require_private
 from protocol.secret import Secret
 
 KEYS_FOLDER: Final = "gnupg"
@@ -55,8 +55,9 @@ class CustomerHome:
 
     @classmethod
     def open(cls, folder: Path, world: World | None = None, secrets: Secrets | None = None) -> "CustomerHome":
-        """The customer in ``folder``. Raises ConfigError or StoreError, which name the next step."""
+        """The customer in ``folder``. Raises ConfigError, HomeError or StoreError, which name the next step."""
         config = configuration.read(folder)
+        require_private(folder.resolve(), holds="transfers")
         return cls(folder, config, Store.open(folder), world or World(), secrets or Secrets())
 
     def __enter__(self) -> Self:

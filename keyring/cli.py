@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from keyring import inspect, numbers, readout
-from keyring.console import Command, Group, json_text, with_json, with_readout
+from keyring.console import Command, Group, json_text, keep_to_oneself, with_json, with_readout
 from keyring.errors import KeyringError
 from keyring.explain import Explanation, explain
 from keyring.printable import printable
@@ -206,4 +206,5 @@ def _day(seconds: int | None) -> str:
 
 def main() -> None:
     """The command ``keyring``."""
+    keep_to_oneself()
     commands(prog_name="keyring")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -31,6 +32,12 @@ class Group(click.Group):
                 raise  # not about a file that somebody named
             reason = f"{os.fspath(error.filename)} cannot be used: {error.strerror}. Name another, or see to its mode."
             raise click.ClickException(printable(reason)) from None
+
+
+def keep_to_oneself() -> None:
+    """What this program writes, its owner alone may read, and no core dump of it or its gpg ever holds a key."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def with_home(variable: str) -> Callable[[Command], Command]:

@@ -90,18 +90,7 @@ class Home:
     def open(cls, path: Path) -> "Home":
         """The home at ``path``. Raises HomeError if it is missing, not ours, or others may enter it."""
         path = _absolute(path)
-        try:
-            found = path.lstat()
-        except OSError:
-            raise HomeError(
-                f"There is no folder {path} for keys; make it first, or name another with --home."
-            ) from None
-        if not stat.S_ISDIR(found.st_mode):
-            raise HomeError(f"{path} is not a folder; name the folder of the keys with --home.")
-        if found.st_uid != os.getuid():
-            raise HomeError(f"The folder {path} belongs to another user; keys are used by their owner only.")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            raise HomeError(f"Others may enter the folder {path}, which holds keys; close it with: chmod 700 '{path}'")
+        require_private(path, holds="keys")
         home = cls(path)
         home.ensure_sockets()
         return home
@@ -133,6 +122,24 @@ class Home:
 
     def _is_long(self) -> bool:
         return len(os.fsencode(self.path / _LONGEST_SOCKET)) > SOCKET_PATH_LIMIT_BYTES
+
+
+def require_private(folder: Path, *, holds: str) -> None:
+    """Raises HomeError unless the folder is there, is ours, and nobody else may enter it; ``holds``: what it is for."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        raise HomeError(
+            f"There is no folder {folder} for {holds}; make it first, or name another with --home."
+        ) from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise HomeError(f"{folder} is not a folder; name the folder of the {holds} with --home.")
+    if found.st_uid != os.getuid():
+        raise HomeError(f"The folder {folder} belongs to another user; {holds} are used by their owner only.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise HomeError(
+            f"Others may enter the folder {folder}, which holds {holds}; close it with: chmod 700 '{folder}'"
+        )
 
 
 @cache

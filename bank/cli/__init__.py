@@ -4,7 +4,7 @@ import click
 
 from bank.errors import BankError
 from ca.errors import CaError
-from keyring.console import Group
+from keyring.console import Group, keep_to_oneself
 
 
 class _BankGroup(Group):
@@ -22,6 +22,7 @@ def main() -> None:
     """Entry point of the command `bank`."""
     from bank.cli import accounts, records, serve, setup
 
+    keep_to_oneself()
     for module in (setup, accounts, serve, records):
         module.add_to(commands)
     commands(prog_name="bank")

@@ -224,6 +224,7 @@ def status(home: Path, as_json: bool) -> None:
     from bank import accounts
     from bank.ceremony import standing
     from bank.heads import newest_head
+    from keyring.advisories import told
     from keyring.home import gnupg_version
     from protocol import canonical
     from protocol.receipts import TreeHead
@@ -249,7 +250,7 @@ def status(home: Path, as_json: bool) -> None:
         "log": ledger.log,
         "log_entries": head.size if head else 0,
         "newest_head": head.time if head else None,
-        "gnupg": ".".join(map(str, gnupg_version())),
+        "gnupg": told(gnupg_version()),
         "next": found.next_step,
     }
     if as_json:

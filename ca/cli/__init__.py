@@ -1,12 +1,10 @@
 """The authority's command line asks, prints and sets the exit code, and decides nothing itself."""
 
-import os
-
 import click
 
 from ca.cli import certificates, requests, setup
 from ca.errors import CaError
-from keyring.console import Group
+from keyring.console import Group, keep_to_oneself
 
 
 class _CaGroup(Group):
@@ -43,5 +41,5 @@ for _command in (
 
 def main() -> None:
     """The command `ca`: 0 done, 1 an error that is told in a sentence, 2 wrong usage."""
-    os.umask(0o077)
+    keep_to_oneself()
     cli(prog_name="ca")

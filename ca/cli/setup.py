@@ -21,8 +21,9 @@ from ca.errors import CaError
 from ca.standing import standing
 from ca.store import DeskStore
 from keyring import readout
+from keyring.advisories import told
 from keyring.console import json_text, with_json
-from keyring.home import require_gnupg
+from keyring.home import gnupg_version, require_gnupg, require_private
 from protocol.orders import format_time
 from protocol.transport import Address
 
@@ -69,6 +70,7 @@ def serve(listen: str | None, log_file: Path | None, home: Path) -> None:
     require_gnupg()
     configuration = read_configuration(home)
     address = Address.parse(listen) if listen else configuration.desk
+    require_private(home.resolve(), holds="requests")
     store = DeskStore.open(home / DESK_FILE)
     # Set before the line is printed: whoever reads it may send the signal at once.
     ended = threading.Event()
@@ -121,6 +123,7 @@ def status(as_json: bool, home: Path) -> None:
         "fingerprint": configuration.fingerprint,
         "desk": configuration.address,
         "published_at": configuration.publish_url,
+        "gnupg": told(gnupg_version()),
         **asdict(found),
     }
     if as_json:

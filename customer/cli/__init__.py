@@ -10,6 +10,7 @@ import click
 
 from ca.errors import CaError
 from customer.errors import CustomerError, OutcomeUnknown, RefusedByBank
+from keyring.console import keep_to_oneself
 from keyring.errors import KeyringError
 from keyring.printable import printable
 from protocol.codes import EXPLANATIONS
@@ -110,5 +111,5 @@ def commands() -> None:
 
 def main() -> None:
     """Entry point of the command `customer`."""
-    os.umask(0o077)
+    keep_to_oneself()
     commands(prog_name="customer")

@@ -279,7 +279,10 @@ def fingerprint(home: Path, whose: str | None, digits: bool, qr: bool, qr_file: 
 def status(home: Path, as_json: bool) -> None:
     """Show what was done, what is next, who acts, and with which command."""
     from customer import progress
+    from keyring.advisories import told
+    from keyring.home import gnupg_version
 
+    gnupg = told(gnupg_version())
     if not progress.begun(home):
         found, number, floor = progress.BEGINNING, None, None
     else:
@@ -290,7 +293,14 @@ def status(home: Path, as_json: bool) -> None:
         then = {"who": found.next.who, "what": found.next.what, "command": found.next.command}
         click.echo(
             json_text(
-                {"customer": number, "floor": floor, "steps": steps, "next": then, "warnings": list(found.warnings)}
+                {
+                    "customer": number,
+                    "floor": floor,
+                    "steps": steps,
+                    "next": then,
+                    "warnings": list(found.warnings),
+                    "gnupg": gnupg,
+                }
             )
         )
         return
@@ -300,7 +310,7 @@ def status(home: Path, as_json: bool) -> None:
         click.echo(f"\nWarning: {printable(warning)}")
     click.echo()
     then_rows = [("next", found.next.what), ("who acts", found.next.who), ("command", found.next.command)]
-    click.echo(pairs(then_rows))
+    click.echo(pairs([*then_rows, ("gnupg", gnupg)]))
 
 
 def _typed_letter(given: dict[str, str | None]) -> "Letter":

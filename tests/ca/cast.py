@@ -201,7 +201,7 @@ def issued_to(authority: Authority, applicant: Applicant) -> Certificate:
 
 def openssl_verifies(folder: Path, offered: Certified, public: AuthorityKey, crl: bytes | None, role: str) -> str:
     """What `openssl verify` says of a certificate for its role's purpose: "OK", or its complaint."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     for name, label, der in (
         ("leaf", "CERTIFICATE", offered.certificate),
         ("root", "CERTIFICATE", public.root),

@@ -61,6 +61,7 @@ class Template:
 def make_template(folder: Path) -> Template:
     """The keys of authority, bank and customers, certifications, accounts, letters, and money for Alice."""
     ca = Home.create(folder / "ca", own_keys=True)
+    (folder / "bank").mkdir(mode=0o700)
     gnupg = Home.create(folder / "bank" / "gnupg", own_keys=True)
     with ThreadPoolExecutor() as pool:  # the keys are what takes long
         people = [pool.submit(_make_customer_key, folder / name, number) for name, number in NUMBERS.items()]
