@@ -8,9 +8,12 @@ from sqlalchemy import Connection, insert, select, update
 
 from bank import schema
 from bank.batch import Submission, identity
+from bank.decide import Account, Reject, decide
 from bank.errors import RecordError
 from bank.storage import Ledger
+from protocol import canonical
 from protocol.canonical import require_printable
+from protocol.codes import EXPLANATIONS
 from protocol.errors import MalformedContent
 from protocol.messages import StatementLine
 from protocol.money import format_amount
@@ -144,6 +147,30 @@ def withdrawal(
     """
     get(ledger, number)
     return _operator(ledger, number, schema.BANK_ACCOUNT, amount, description, identifier, created)
+
+
+def require_postable(ledger: Ledger, submission: Submission, now: int) -> None:
+    """RecordError if the ledger would refuse the operator's order as it stands now, at ``now`` (unix seconds).
+
+    A customer's refused order is a decision that both sides may have to prove, so it is logged. An operator's slip of
+    the finger is neither: it is told here, and uses up no identifier. The posting decides once more, as for everyone.
+    """
+    order, entry, account = submission.order, schema.entry.c, schema.account.c
+    with ledger.reading() as connection:
+        if connection.execute(select(entry.leaf).where(entry.identity == submission.identity)).first():
+            return  # decided earlier: the posting says what it was, or that the identifier belongs to another order
+        rows = connection.execute(
+            select(account.number, account.kind, account.status, account.balance_minor).where(
+                account.number.in_((order.debtor, order.creditor))
+            )
+        )
+        found = {row[0]: Account(*row) for row in rows}
+    debtor, creditor = found.get(order.debtor), found.get(order.creditor)
+    digest = canonical.digest(submission.content)
+    decision = decide(order, digest, None, debtor, creditor, currency=ledger.currency, now=now)
+    if isinstance(decision, Reject):
+        sentence = EXPLANATIONS[decision.reason].sentence
+        raise RecordError(f"{decision.reason.value}: {sentence} (field {decision.field}) Nothing was recorded.")
 
 
 def repeated(ledger: Ledger, submission: Submission) -> Submission:

@@ -1,5 +1,6 @@
 """The orders of one transaction are decided one after another on balances in memory, then written all at once."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from bank import schema
 from bank.decide import Account, Earlier, Post, Reject, Repeat, Reused, decide
 from bank.log import Growth
+from bank.refusals import RefusalLimiter
 from protocol import canonical
 from protocol.codes import EXPLANATIONS, Reason, Status
 from protocol.money import format_amount
@@ -69,6 +71,11 @@ def reused(field: str | None) -> Refused:
     return Refused(Reason.IDENTIFIER_REUSED, field, EXPLANATIONS[Reason.IDENTIFIER_REUSED].sentence + named)
 
 
+def too_many() -> Refused:
+    """The refusal of what would be logged as refused, once the customer has caused as many such entries as allowed."""
+    return Refused(Reason.RATE, None, EXPLANATIONS[Reason.RATE].sentence)
+
+
 class Batch:
     """Decides orders inside one write transaction; :meth:`write` must follow, and then the commit."""
 
@@ -81,8 +88,12 @@ class Batch:
         currency: str,
         now: int,
         random: Callable[[int], bytes],
+        refusals: RefusalLimiter | None = None,
     ) -> None:
-        """``last``: booking time (unix seconds) and count of bookings of the last entry, zeros in an empty log."""
+        """``last``: booking time (unix seconds) and count of bookings of the last entry, zeros in an empty log.
+
+        ``refusals`` bounds the logged refusals of a customer; who commits counts what :attr:`rejected` then holds.
+        """
         self.growth = growth
         self.booked_at = max(now, last[0])
         self._booking_count = last[1]
@@ -90,6 +101,8 @@ class Batch:
         self._currency = currency
         self._now = now
         self._random = random
+        self._refusals = refusals
+        self.rejected: Counter[str] = Counter()
         self._accounts: dict[str, Account] = {}
         self._changed: set[str] = set()
         self._earlier: dict[str, Earlier] = {}
@@ -136,7 +149,12 @@ class Batch:
                 return Decided(earlier.leaf, earlier.entry, duplicate=True)
             case Reused(field):
                 return reused(field)
-            case Post() | Reject():
+            case Reject():
+                if self._refusals and self._refusals.remaining(order.debtor, self._now) <= self.rejected[order.debtor]:
+                    return too_many()
+                self.rejected[order.debtor] += 1
+                return self._log(submission, digest, decision)
+            case Post():
                 return self._log(submission, digest, decision)
 
     def write(self) -> None:

@@ -24,7 +24,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Bounds of the server; see docs/architecture.md for what each protects."""
 
     connections: Count = 4096
-    connections_per_address: Count = 4096
+    connections_per_address: Count = 1024
+    """Of one IPv4 address or IPv6 network (/64): a quarter of all, so that it takes several to keep the others out."""
     handshake_seconds: Seconds = 10.0
     """Silence before a connection's first message and a session's first request; the first message may take as long."""
     frame_seconds: Seconds = 10.0
@@ -43,6 +44,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     active_customers: Count = 256
     """Small homes and gpg workers kept at once."""
     queue: Count = 1024
+    """Orders between their arrival and their answer."""
+    queue_per_customer: Count = 256
     batch: Count = 256
     refusals_per_minute: Count = 60
     """Logged refusals of one customer."""

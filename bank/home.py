@@ -13,6 +13,7 @@ from bank.customers import Customers
 from bank.errors import ConfigurationError
 from bank.identities import Authority
 from bank.posting import Posting
+from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
 from ca.messages import Certified
 from keyring import keys, signature
@@ -103,7 +104,13 @@ class BankHome:
             )
         return ledger
 
-    def open_posting(self, ledger: Ledger, signer: signature.HeadSigner, clock: Callable[[], float]) -> Posting:
+    def open_posting(
+        self,
+        ledger: Ledger,
+        signer: signature.HeadSigner,
+        clock: Callable[[], float],
+        refusals: RefusalLimiter | None = None,
+    ) -> Posting:
         """The posting of this bank, which checks the newest head before it begins."""
         return Posting(
             ledger,
@@ -113,6 +120,7 @@ class BankHome:
             random=os.urandom,
             queue_limit=self.config.limits.queue,
             batch_limit=self.config.limits.batch,
+            refusals=refusals,
         )
 
     def signer(self) -> signature.HeadSigner:

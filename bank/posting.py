@@ -14,6 +14,7 @@ from bank.batch import Batch, Decided, Refused, Submission, identity, reused
 from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Stopping
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
 from bank.log import Growth, Log
+from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
 from protocol import canonical
 from protocol.receipts import LogEntry, Receipt
@@ -52,13 +53,18 @@ class Posting:
         random: Callable[[int], bytes],
         queue_limit: int = 1024,
         batch_limit: int = 256,
+        refusals: RefusalLimiter | None = None,
     ) -> None:
-        """Starts the thread. Raises HistoryLost if the ledger lacks what the bank signed, or what the signer raises."""
+        """Starts the thread; ``refusals`` bounds how many of a customer are logged.
+
+        Raises HistoryLost if the ledger lacks what the bank signed, or what the signer raises.
+        """
         self._ledger = ledger
         self._clock = clock
         self._random = random
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
+        self._refusals = refusals
         self._merkle = Log(ledger)
         self._heads = Heads(ledger, self._merkle, signer, clock=clock)
         self._heads.start(verify_head)
@@ -211,6 +217,7 @@ class Posting:
 
     def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused], int, int]:
         """Decides and commits; gives the outcomes, the size of the log, and the booking time of its last entry."""
+        now = int(self._clock())
         with self._ledger.writing() as connection:
             # Another process may have posted since: the log's end is read anew, under the lock.
             size, *last = _end(connection)
@@ -220,14 +227,18 @@ class Posting:
                 growth,
                 (last[0], last[1]),
                 currency=self._ledger.currency,
-                now=int(self._clock()),
+                now=now,
                 random=self._random,
+                refusals=self._refusals,
             )
             batch.load(submissions)
             outcomes = [batch.decide(submission) for submission in submissions]
             batch.write()
             self._heads.store(connection)
         growth.commit()
+        if self._refusals:
+            for customer, refusals in batch.rejected.items():
+                self._refusals.count(customer, now, refusals)
         return outcomes, growth.size, batch.booked_at
 
     # Answers; these run in any thread.

@@ -9,25 +9,30 @@ CUSTOMERS = 10_000
 
 
 class RefusalLimiter:
-    """Counts the refusals of the last minute for each customer."""
+    """Counts the refusals of the last minute for each customer.
+
+    Who asks before an order is looked at is told what is settled already; the posting asks again as it decides, one
+    order after another, so that refusals that were on their way together do not exceed the limit either.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def allows(self, customer: str, now: float) -> bool:
-        """Whether the customer may cause a further logged refusal now."""
+    def remaining(self, customer: str, now: float) -> int:
+        """How many further logged refusals the customer may cause now."""
         with self._lock:
             times = self._times.get(customer)
-            while times and times[0] <= now - WINDOW_SECONDS:
+            # What lies in the future was counted before the clock was set back; it would count for as long as the step.
+            while times and not now - WINDOW_SECONDS < times[0] <= now:
                 times.popleft()
-            return not times or len(times) < self._per_minute
+            return self._per_minute - len(times) if times else self._per_minute
 
-    def count(self, customer: str, now: float) -> None:
-        """One order of the customer was refused and logged."""
+    def count(self, customer: str, now: float, refusals: int = 1) -> None:
+        """So many orders of the customer were refused and logged."""
         with self._lock:
-            self._times.setdefault(customer, deque()).append(now)
+            self._times.setdefault(customer, deque()).extend([now] * refusals)
             self._times.move_to_end(customer)
             while len(self._times) > CUSTOMERS:
                 self._times.popitem(last=False)

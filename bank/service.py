@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from bank import accounts
+from bank.admission import Admission
 from bank.certificates import Certificates
 from bank.customers import Customers
 from bank.dossier import Dossier
@@ -21,7 +22,7 @@ from ca.bridge import JudgedCertificate
 from keyring.errors import KeyringError
 from keyring.verdict import Rejected
 from protocol import messages
-from protocol.codes import Reason, Status
+from protocol.codes import Reason
 from protocol.errors import MalformedContent
 from protocol.messages import (
     Answer,
@@ -47,7 +48,6 @@ from protocol.messages import (
 )
 from protocol.money import format_amount
 from protocol.orders import decode_order, format_time
-from protocol.receipts import decode_entry
 from protocol.stages import Stage
 
 ORDER_VERSION = 2
@@ -95,6 +95,7 @@ class Service:
     certificates: Certificates | None
     dossier: Dossier
     refusals: RefusalLimiter
+    admission: Admission
     clock: Callable[[], float] = time.time
 
     def answer(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
@@ -103,13 +104,20 @@ class Service:
         A request that is not one raises MalformedContent: the connection ends.
         """
         decoded = [messages.decode_request(data) for data in requests]
+        orders = sum(isinstance(request, SubmitOrder) for request in decoded)
         pending: list[Pending] = []
-        for request in decoded:
-            if not isinstance(request, SubmitOrder):
-                # What is asked after an order sees what became of it.
-                pending = [each() if callable(each) else each for each in pending]
-            pending.append(self._guarded(speaker, request))
-        return [each() if callable(each) else each for each in pending]
+        with self.admission.places(speaker.customer, orders) as places:
+            for request in decoded:
+                if not isinstance(request, SubmitOrder):
+                    # What is asked after an order sees what became of it.
+                    pending = [each() if callable(each) else each for each in pending]
+                elif places:
+                    places -= 1
+                else:
+                    pending.append(self.refuse(Reason.BUSY, request.number))
+                    continue
+                pending.append(self._guarded(speaker, request))
+            return [each() if callable(each) else each for each in pending]
 
     def refuse(self, reason: Reason, number: int, sentence: str | None = None, field: str | None = None) -> Answer:
         """An unlogged refusal, dated now."""
@@ -155,7 +163,7 @@ class Service:
 
     def _submit(self, speaker: Speaker, request: SubmitOrder) -> Pending:
         now = self.clock()
-        if not self.refusals.allows(speaker.customer, now):
+        if self.refusals.remaining(speaker.customer, now) <= 0:
             raise OpeningRefused(Reason.RATE)
         submission = self._read_order(speaker, request, now)
         future = self.posting.submit(submission)
@@ -227,8 +235,6 @@ class Service:
                 field=outcome.field,
                 transfer_identifier=identifier,
             )
-        if not outcome.duplicate and decode_entry(outcome.entry).status is Status.REJECTED:
-            self.refusals.count(speaker.customer, self.clock())
         return NumberedReceipt(number=number, receipt=outcome)
 
     def _look_up(self, speaker: Speaker, request: LookUpOrder) -> Answer:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bank.admission import Admission
 from bank.certificates import Certificates
 from bank.config import Limits
 from bank.dossier import Dossier
@@ -60,7 +61,8 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         ledger = stack.enter_context(home.open_ledger())
         signer = home.signer()
         stack.callback(signer.close)
-        posting = stack.enter_context(home.open_posting(ledger, signer, clock))
+        refusals = RefusalLimiter(limits.refusals_per_minute)
+        posting = stack.enter_context(home.open_posting(ledger, signer, clock, refusals))
         sealed_worker = stack.enter_context(Worker(home.gnupg, scratch=runtime))
         customers = home.customers(ledger)
         certificates = None
@@ -78,7 +80,8 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             identities=identities,
             certificates=certificates,
             dossier=Dossier(home, ledger, posting, customers, signer, clock),
-            refusals=RefusalLimiter(limits.refusals_per_minute),
+            refusals=refusals,
+            admission=Admission(limits.queue, limits.queue_per_customer),
             clock=clock,
         )
         opener = Opener(

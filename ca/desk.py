@@ -47,7 +47,7 @@ class DeskServer:
         self._listener.stop(GRACE_SECONDS)
 
     def _serve(self, connection: Connection) -> None:
-        host = connection.peer.partition(" port ")[0]
+        host = connection.network
         connection.raise_frame_limit(FRAME_BYTES_IN_SESSION)
         try:
             for _ in range(self._limits.questions_per_connection):

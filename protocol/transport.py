@@ -1,5 +1,6 @@
 """The one module with sockets: listening, connecting, and frames read and written under deadlines and limits."""
 
+import ipaddress
 import re
 import select
 import socket
@@ -58,12 +59,15 @@ class Connection:
         *,
         frame_limit: int = FRAME_BYTES_BEFORE_SESSION,
         peer: str = "",
+        network: str = "",
         observe: Observer | None = None,
     ) -> None:
+        """``peer`` is the other party's name in sentences, ``network`` where it counts as coming from."""
         self._socket = sock
         self._reader = FrameReader(frame_limit)
         self._observe = observe
         self.peer = peer
+        self.network = network
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def raise_frame_limit(self, frame_limit: int) -> None:
@@ -152,9 +156,22 @@ def connect(address: Address, *, timeout_seconds: float, observe: Observer | Non
     return Connection(sock, peer=str(address), observe=observe)
 
 
+def network_of(host: str) -> str:
+    """What counts as one address: one of IPv4, or the /64 network of one of IPv6, which a single party has whole."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
 @dataclass(frozen=True)
 class ListenerLimits:
-    """How many connections a listener keeps at once, in all and from one address."""
+    """How many connections a listener keeps at once, in all and from one network (see :func:`network_of`)."""
 
     connections: int
     connections_per_address: int
@@ -178,7 +195,7 @@ class Listener:
         self._limits = limits
         self._lock = threading.Lock()
         self._open: dict[Connection, threading.Thread] = {}
-        self._per_host: Counter[str] = Counter()
+        self._per_network: Counter[str] = Counter()
         self._stopping = False
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         try:
@@ -234,26 +251,26 @@ class Listener:
                 # Out of file descriptors, or the peer is gone already: neither may end the server.
                 time.sleep(0.05)
                 continue
-            self._welcome(sock, str(peer[0]), f"{peer[0]} port {peer[1]}")
+            self._welcome(sock, network_of(str(peer[0])), f"{peer[0]} port {peer[1]}")
 
-    def _welcome(self, sock: socket.socket, host: str, peer: str) -> None:
+    def _welcome(self, sock: socket.socket, network: str, peer: str) -> None:
         try:
-            connection = Connection(sock, peer=peer)
+            connection = Connection(sock, peer=peer, network=network)
         except OSError:  # the peer is gone already
             sock.close()
             return
-        thread = threading.Thread(target=self._run, args=(connection, host), name=peer, daemon=True)
-        if not self._admit(connection, host, thread):
+        thread = threading.Thread(target=self._run, args=(connection, network), name=peer, daemon=True)
+        if not self._admit(connection, network, thread):
             with suppress(ConnectionLost):
                 connection.send(self._refuse(), timeout_seconds=REFUSAL_SECONDS)
             connection.close()
 
-    def _admit(self, connection: Connection, host: str, thread: threading.Thread) -> bool:
+    def _admit(self, connection: Connection, network: str, thread: threading.Thread) -> bool:
         with self._lock:
             full = (
                 self._stopping
                 or len(self._open) >= self._limits.connections
-                or self._per_host[host] >= self._limits.connections_per_address
+                or self._per_network[network] >= self._limits.connections_per_address
             )
             if full:
                 return False
@@ -261,17 +278,17 @@ class Listener:
                 thread.start()
             except RuntimeError:  # the system gives no further thread: that is full, too
                 return False
-            self._per_host[host] += 1
+            self._per_network[network] += 1
             self._open[connection] = thread
             return True
 
-    def _run(self, connection: Connection, host: str) -> None:
+    def _run(self, connection: Connection, network: str) -> None:
         try:
             self._handle(connection)
         finally:
             connection.close()
             with self._lock:
                 self._open.pop(connection, None)
-                self._per_host[host] -= 1
-                if not self._per_host[host]:
-                    del self._per_host[host]
+                self._per_network[network] -= 1
+                if not self._per_network[network]:
+                    del self._per_network[network]

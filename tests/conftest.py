@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from tests.bank.town import Town
 
 _STOP_TIMEOUT_SECONDS = 10.0
 _HOMES_IN_THE_ENVIRONMENT = ("BANK_HOME", "CUSTOMER_HOME", "CA_HOME")
@@ -105,6 +109,17 @@ def make_short_tmp(short_root: Path) -> Iterator[Callable[[], Path]]:
     yield make
     for folder in made:
         stop_agents_below(folder)
+
+
+@pytest.fixture(scope="session")
+def bank_town(make_short_tmp: Callable[[], Path]) -> Iterator["Town"]:
+    """Keys and a bank's folder for servers in the tests' own process; made once a worker, and no test changes them."""
+    from tests.bank.town import make_town
+
+    town = make_town(make_short_tmp())
+    yield town
+    for home in (town.authority, town.alice.home, town.bob.home, town.impostor.home):
+        home.stop()
 
 
 @pytest.fixture(scope="session")

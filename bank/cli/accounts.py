@@ -149,6 +149,7 @@ def _post(
             )
             if identifier:
                 submission = accounts.repeated(ledger, submission)
+            accounts.require_postable(ledger, submission, int(time.time()))
             signer = bank.signer()
             try:
                 with bank.open_posting(ledger, signer, time.time) as posting:

@@ -8,7 +8,7 @@ import pytest
 from tests.bank.counter import Counter, at_counter
 from tests.bank.evidence_world import World, world_in
 from tests.bank.ledgers import Bank
-from tests.bank.town import Town, make_town
+from tests.bank.town import Town
 
 
 @pytest.fixture
@@ -20,12 +20,9 @@ def bank(tmp_path: Path) -> Iterator[Bank]:
 
 
 @pytest.fixture(scope="session")
-def town(make_short_tmp: Callable[[], Path]) -> Iterator[Town]:
+def town(bank_town: Town) -> Town:
     """Keys and a bank's folder; no test changes them."""
-    town = make_town(make_short_tmp())
-    yield town
-    for home in (town.authority, town.alice.home, town.bob.home, town.impostor.home):
-        home.stop()
+    return bank_town
 
 
 @pytest.fixture(scope="session")

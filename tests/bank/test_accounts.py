@@ -3,6 +3,7 @@
 import pytest
 
 from bank import accounts
+from bank.batch import Submission
 from bank.customers import Customer, Customers
 from bank.errors import RecordError
 from protocol.codes import Reason
@@ -31,6 +32,31 @@ def test_the_identifier_of_an_operators_withdrawal_is_not_the_customers(bank: Ba
     bank.post(out)
     line = accounts.statement(bank.ledger, "1001", 1, 10)[0]
     assert (line.amount, line.counterparty, line.transfer_identifier) == ("-20.00", "0000", None)
+
+
+@pytest.mark.parametrize(
+    ("number", "amount", "reason"), [("9999", "1.00", "AC03"), ("1001", "0.00", "AM01"), ("1002", "1.00", "AC04")]
+)
+def test_an_operators_slip_is_told_before_the_ledger_and_uses_up_nothing(
+    bank: Bank, number: str, amount: str, reason: str
+) -> None:
+    bank.open_accounts(n1001="50.00", n1002="0")
+    accounts.set_status(bank.ledger, "1002", "closed")
+    before = bank.count("entry")
+
+    def order(number: str, amount: str) -> Submission:
+        made = format_time(NOW)
+        return accounts.deposit(bank.ledger, number, amount, "cash", identifier="slip", created=made)
+
+    with pytest.raises(RecordError, match=f"^{reason}: .* Nothing was recorded.$"):
+        accounts.require_postable(bank.ledger, order(number, amount), NOW)
+    # The honest twin: put right, it goes under the same identifier.
+    right = order("1001", "1.00")
+    accounts.require_postable(bank.ledger, right, NOW)
+    bank.post(right)
+    assert bank.count("entry") == before + 1
+    # What was decided is the ledger's to tell.
+    accounts.require_postable(bank.ledger, order(number, amount), NOW)
 
 
 def test_pages_of_a_statement_join_without_gap_or_overlap(bank: Bank) -> None:

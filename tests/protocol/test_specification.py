@@ -41,7 +41,7 @@ LIMITING: tuple[ModuleType, ...] = (
 # What only the bank's or the authority's operator notices: a new limit must be put in the document, or here.
 UNSEEN_BY_CLIENTS = {
     bank_config.Limits: {
-        *("openings_at_once", "password_messages_at_once", "active_customers", "queue", "batch", "nonces"),
+        *("openings_at_once", "password_messages_at_once", "active_customers", "batch", "nonces"),
         "stop_grace_seconds",
     },
     ca.config.Limits: {"open_requests", "open_request_days", "notices", "notices_per_customer", "verifications"},

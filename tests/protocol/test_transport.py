@@ -13,7 +13,7 @@ import pytest
 from protocol.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
 from protocol.frames import Frame, FrameType
 from protocol.limits import FRAME_BYTES_BEFORE_SESSION
-from protocol.transport import Address, Connection, Listener, ListenerLimits, connect
+from protocol.transport import Address, Connection, Listener, ListenerLimits, connect, network_of
 
 HELLO = Frame(FrameType.RECORD, b"hello")
 BUSY = Frame(FrameType.REFUSED, b"busy")
@@ -249,6 +249,22 @@ def test_addresses_are_counted_apart() -> None:
         other = Connection(socket.create_connection(place, source_address=("127.0.0.2", 0)), peer="127.0.0.2")
         with closing(other):
             assert ask(other) == HELLO
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:0:7::1", "2001:db8:0:7:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:7::1", "2001:db8:0:8::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ],
+)
+def test_trial_37_whoever_has_a_network_of_ipv6_counts_as_one_address(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same
 
 
 def test_a_handler_that_fails_costs_its_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:

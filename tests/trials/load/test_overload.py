@@ -1,0 +1,104 @@
+"""Above its capacity the bank says "busy" at once, under the session's protection, and "busy" uses up nothing."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bank.admission import Admission
+from bank.identities import Identities
+from bank.posting import Posting
+from protocol import canonical, messages
+from protocol.codes import Reason, Status
+from protocol.messages import LookUpOrder, NumberedReceipt, Refusal, SubmitOrder, Unknown
+from protocol.receipts import decode_entry
+from protocol.stages import Stage
+from tests.bank.counter import BALANCE, Talk, at_counter, entry_of, eventually
+from tests.bank.town import SECONDS, Town
+
+
+def test_trial_38_places_are_bounded_for_all_and_for_each_and_come_back() -> None:
+    admission = Admission(places=10, places_per_customer=8)
+    with admission.places("1001", 9) as first:
+        assert first == 8
+        with admission.places("1001", 1) as more, admission.places("1002", 5) as others:
+            assert (more, others) == (0, 2)
+        with admission.places("1002", 1) as again:
+            assert again == 1
+    with pytest.raises(ZeroDivisionError), admission.places("1001", 8):
+        raise ZeroDivisionError
+    with admission.places("1001", 64) as whole, admission.places("1002", 64) as rest:
+        assert (whole, rest) == (8, 2)
+    assert not admission._taken
+
+
+@pytest.mark.parametrize("stage", [Stage.SESSION, Stage.SIGNED])
+def test_trial_38_busy_is_said_at_once_in_the_session_and_uses_up_nothing(
+    town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    gate, asked = threading.Event(), []
+    posts, opens = Posting._transact, Identities.open
+
+    def transact(self: Posting, submissions: Any) -> Any:
+        assert gate.wait(60)
+        return posts(self, submissions)
+
+    def opened(self: Identities, identity: Any, message: bytes) -> Any:
+        asked.append(message)
+        return opens(self, identity, message)
+
+    monkeypatch.setattr(Posting, "_transact", transact)
+    monkeypatch.setattr(Identities, "open", opened)
+    with (
+        at_counter(town, short_tmp, limits={"queue": 10, "queue_per_customer": 8}) as counter,
+        counter.session(town.alice, stage) as alice,
+        counter.session(town.alice, stage) as other,
+        counter.session(town.bob, stage) as bob,
+    ):
+        orders = {name: counter.submission(town.alice, name, stage) for name in (f"order-{n}" for n in range(12))}
+        ours, rest = list(orders.values())[:8], list(orders.values())[8:]
+        bobs = [counter.submission(town.bob, f"bobs-{n}", stage, creditor="1001", amount="0.01") for n in range(2)]
+        before, logged = counter.balance("1001"), counter.count("entry")
+        try:
+            _send_together(alice, ours)
+            eventually(lambda: counter.server.service.admission._taken["1001"] == 8)
+            if stage is Stage.SIGNED:
+                eventually(lambda: len(asked) >= 8)
+            engine = len(asked)
+            # The posting stands still, and yet these are answered: in the session, with the order's number.
+            for number, order in enumerate(rest):
+                answer = other.ask(SubmitOrder(number=number, order=order.order, since=None))
+                assert isinstance(answer, Refusal)
+                assert (answer.reason, answer.number) == (Reason.BUSY, number)
+            assert len(asked) == engine, "gpg is not asked about what is told busy"
+            # Reading goes on, and the other customer has room of his own.
+            assert _is_unknown(other, "order-11", rest[-1].order)
+            _send_together(bob, bobs)
+            eventually(lambda: counter.server.service.admission._taken["1002"] == 2)
+            assert counter.count("entry") == logged
+        finally:
+            gate.set()
+        assert all(entry_of(alice.answer()).status is Status.SETTLED for _ in ours)
+        assert all(isinstance(bob.answer(), NumberedReceipt) for _ in bobs)
+        assert counter.count("entry") == logged + 10
+        # The same bytes again, in the same session and in another one.
+        for talk, order in zip((other, other, alice, alice), rest, strict=True):
+            answer = talk.ask(order)
+            assert isinstance(answer, NumberedReceipt)
+            assert not answer.receipt.duplicate
+            assert decode_entry(answer.receipt.entry).status is Status.SETTLED
+        assert counter.balance("1001") == before - 12_00 + 2
+        assert not isinstance(other.ask(BALANCE), Refusal)
+
+
+def _send_together(talk: Talk, orders: list[SubmitOrder]) -> None:
+    """In one piece, so that the bank reads them as one group."""
+    frames = [talk.channel.seal(messages.encode(order)) for order in orders]
+    talk.connection.send(*frames, timeout_seconds=SECONDS)
+
+
+def _is_unknown(talk: Talk, identifier: str, message: bytes) -> bool:
+    digest = canonical.digest(message)  # of a signed order it should be its content's; the bank knows neither
+    question = LookUpOrder(number=9, order=digest, since=None, transfer_identifier=identifier)
+    return isinstance(talk.ask(question), Unknown)
