@@ -32,6 +32,7 @@ from protocol.messages import (
     SubmitOrder,
     Unknown,
 )
+from protocol.orders import format_time
 from protocol.secret import Secret
 from protocol.stages import Stage
 from tests.bank.counter import BALANCE, Counter, Talk, at_counter, entry_of
@@ -166,8 +167,9 @@ def test_trouble_with_gpg_or_the_ledger_is_busy_and_shows_nothing(
 
 def test_questions_are_answered_about_the_speaker_only(counter: Counter) -> None:
     with counter.session(counter.town.alice, Stage.SIGNED) as talk:
-        paid = counter.submission(counter.town.alice, "asked", Stage.SIGNED)
-        order = canonical.digest(counter.order(counter.town.alice, "asked", Stage.SIGNED))
+        made = format_time(counter.clock())
+        paid = counter.submission(counter.town.alice, "asked", Stage.SIGNED, created=made)
+        order = canonical.digest(counter.order(counter.town.alice, "asked", Stage.SIGNED, created=made))
         receipt = talk.ask(paid)
         assert isinstance(receipt, NumberedReceipt)
         asked = LookUpOrder(number=4, order=entry_of(receipt).order, since=None, transfer_identifier="asked")
