@@ -26,6 +26,7 @@ def _with_home(command: Command) -> Command:
 
 
 @click.group(cls=Group, epilog="Example: keyring list --home ~/alice")
+@click.version_option(package_name="countersign", prog_name="keyring")
 def commands() -> None:
     """Look at OpenPGP keys, certifications and messages. Nothing is changed, and no agent is started."""
 

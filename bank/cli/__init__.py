@@ -14,6 +14,7 @@ class _BankGroup(Group):
 @click.group(
     cls=_BankGroup, epilog="Begin with: bank init --name 'First Bank' --currency EUR --authority-fingerprint …"
 )
+@click.version_option(package_name="countersign", prog_name="bank")
 def commands() -> None:
     """Run a bank: accounts, deposits, the server, the audit."""
 

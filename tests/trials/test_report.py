@@ -28,6 +28,18 @@ def test_every_trial_has_a_test_and_every_number_is_a_trials() -> None:
     assert named <= {trial.number for trial in TRIALS if not trial.later}
 
 
+def test_every_defence_names_the_trials_that_show_it_and_every_trial_shows_one() -> None:
+    rows = [
+        line.strip("|").rsplit("|", 1)[1]
+        for line in (ROOT / "docs" / "attacks.md").read_text().splitlines()
+        if line.startswith("| ") and not line.endswith("| shown by |")
+    ]
+    named = [{int(number) for number in re.findall(r"trial (\d+)", row)} for row in rows]
+    assert len(rows) > 30
+    assert all(named), "each row of docs/attacks.md names a trial"
+    assert set().union(*named) == {trial.number for trial in TRIALS if not trial.later}
+
+
 @pytest.mark.parametrize(
     ("test", "numbers"),
     [
