@@ -21,6 +21,10 @@ class EngineError(KeyringError):
     """GnuPG failed, hung or died; nothing that it said was used. Try again, and look at gpg --version."""
 
 
+class OutputTooLong(EngineError):
+    """GnuPG gave out more than is taken, and was stopped; what it was given unpacks to too much."""
+
+
 class PassphraseError(KeyringError):
     """The passphrase is wrong or was not given; try again."""
 

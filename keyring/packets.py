@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyring.errors import PacketError
+from keyring.signature_form import require_unambiguous
 
 __all__ = [
     "MAX_PACKETS",
@@ -68,7 +69,10 @@ def split_for_study(message: bytes) -> tuple[Packet, ...]:
 
 
 def require_signed_message(message: bytes) -> None:
-    """Raise PacketError unless the message is a one-pass signature, a literal, a signature, and nothing else."""
+    """Raise PacketError unless the message is a one-pass signature, a literal, a signature, and nothing else.
+
+    What the signature says of itself must be said once and in one way, see ``keyring.signature_form``.
+    """
     packets = split(message)
     _require_tags(
         packets,
@@ -91,6 +95,7 @@ def require_signed_message(message: bytes) -> None:
             "signature-class",
             f"The signature is of class {signature[1]:02X}; over binary data it must be 00.",
         )
+    require_unambiguous(one_pass, signature)
 
 
 def require_sealed_message(message: bytes) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from keyring.errors import EngineError, PassphraseError
+from keyring.errors import EngineError, OutputTooLong, PassphraseError
 from protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ class RunningGpg:
     process: subprocess.Popen[bytes]
     names: IO[bytes]
     status: int
+
+    def wrote_too_much(self) -> bool:
+        """Whether a process that has closed its status ended at the limit on its files."""
+        try:
+            return self.process.wait(1.0) == -signal.SIGXFSZ
+        except subprocess.TimeoutExpired:
+            return False
 
     def stop(self) -> None:
         """Kill the process and its group, reap it, close its pipes; harmless if it is dead already."""
@@ -259,7 +266,7 @@ def _converse(
                     if not piece:
                         selector.unregister(key.fileobj)
                     elif len(read) + len(piece) > limit_bytes:
-                        raise EngineError(
+                        raise (OutputTooLong if read is output else EngineError)(
                             f"GnuPG said more than {limit_bytes} bytes; it was stopped and nothing was used."
                         )
                     else:

@@ -23,10 +23,24 @@ class SignatureDetail:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One subpacket as it stands there."""
+
+    number: int
+    critical: bool
+    data: bytes
+
+
 def read(area: bytes) -> tuple[SignatureDetail, ...]:
+    """The subpackets of one area in words, in order. Raises PacketError when a length leads out of it."""
+    return tuple(_detail(each.number, each.critical, each.data) for each in split(area))
+
+
+def split(area: bytes) -> tuple[Field, ...]:
     """The subpackets of one area, in order. Raises PacketError when a length leads out of it."""
     cursor = Cursor(area)
-    details = []
+    fields = []
     while cursor:
         octet = cursor.number(1)
         if octet >= 255:
@@ -38,8 +52,8 @@ def read(area: bytes) -> tuple[SignatureDetail, ...]:
         if length == 0:
             raise PacketError("packet-body", "A subpacket has no type.")
         kind = cursor.number(1)
-        details.append(_detail(kind & 0x7F, bool(kind & 0x80), cursor.take(length - 1)))
-    return tuple(details)
+        fields.append(Field(kind & 0x7F, bool(kind & 0x80), cursor.take(length - 1)))
+    return tuple(fields)
 
 
 def shown(data: bytes) -> str:

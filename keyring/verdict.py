@@ -12,6 +12,7 @@ from typing import Final
 from keyring.transcript import VALIDSIG_SHAPE, Transcript, read
 
 GOOD_DIGESTS: Final = frozenset({8, 9, 10})  # SHA-256, SHA-384, SHA-512 (RFC 4880, section 9.4)
+GOOD_CIPHERS: Final = frozenset({b"7", b"8", b"9"})  # AES with 128, 192 and 256 bits (section 9.2)
 
 
 @dataclass(frozen=True)
@@ -285,6 +286,12 @@ def integrity_method(said: Transcript, expected: Expectation) -> str | None:
     return None if methods == [b"2"] else "The message is not protected by a modification detection code."
 
 
+def strong_cipher(said: Transcript, expected: Expectation) -> str | None:
+    """gpg opens what is under a cipher with blocks of 8 bytes, too, whoever chose that."""
+    ciphers = {arguments.split(b" ")[1] for arguments in said.arguments("DECRYPTION_INFO") if b" " in arguments}
+    return None if ciphers <= GOOD_CIPHERS else "The message is encrypted with another cipher than AES."
+
+
 def content_inside(said: Transcript, expected: Expectation) -> str | None:
     """Exactly one decryption begins, ends, and has the content between the two."""
     marks = ("BEGIN_DECRYPTION", "PLAINTEXT", "END_DECRYPTION")
@@ -324,6 +331,7 @@ _ENCRYPTED: Final[tuple[Rule, ...]] = (
     one_decryption,
     integrity,
     integrity_method,
+    strong_cipher,
     content_inside,
 )
 SEALED_RULES: Final[tuple[Rule, ...]] = (*_EVERY, not_signed, no_password, opened_by_key, *_ENCRYPTED)

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from keyring import packets, process
-from keyring.errors import EngineError, PacketError
+from keyring.errors import EngineError, OutputTooLong, PacketError
 from keyring.home import Home
 from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank, SignedByCustomer, judge
 from protocol.secret import Secret
@@ -101,6 +101,8 @@ class Worker:
             if not self._closed:
                 try:
                     return self._ask(message, expected)
+                except _TooLong:
+                    return _TOO_LONG
                 except (_Lost, EngineError, OSError) as error:
                     return Rejected("engine", f"GnuPG did not answer as it should ({error}); try again.")
         return open_once(self._home, message, expected, clock=self._clock)
@@ -172,7 +174,7 @@ class Worker:
                 raise _Lost(f"no verdict within {self._timeout_seconds:g} seconds")
             piece = os.read(gpg.status, _PIECE_BYTES)
             if not piece:
-                raise _Lost("it ended before the verdict")
+                raise _TooLong if gpg.wrote_too_much() else _Lost("it ended before the verdict")
             read += piece
             if len(read) > STATUS_LIMIT_BYTES:
                 raise _Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")
@@ -264,6 +266,8 @@ def open_once(
             faked_time=faked_time,
             output_limit_bytes=MESSAGE_LIMIT_BYTES,
         )
+    except OutputTooLong:
+        return _TOO_LONG
     except EngineError as error:
         return Rejected("engine", str(error))
     verdict = _timely(judge(outcome.status, expected), clock() if faked_time is None else faked_time)
@@ -274,6 +278,11 @@ class _Lost(Exception):
     """The process can no longer be relied on; the text completes "GnuPG did not answer as it should (...)"."""
 
 
+class _TooLong(_Lost):
+    """The process was ended by the limit on its output."""
+
+
+_TOO_LONG: Final = Rejected("content-size", f"The content has more than {MESSAGE_LIMIT_BYTES} bytes.")
 _NO_OUTPUT: Final = Rejected("output", "GnuPG accepted the message but saved no content.")
 
 

@@ -180,6 +180,8 @@ CASES: tuple[tuple[str, tuple[str, ...], Change], ...] = (
     ("integrity", ENCRYPTED, doubling("GOODMDC")),
     ("integrity-method", ENCRYPTED, putting("DECRYPTION_INFO 2 ", "DECRYPTION_INFO 0 ")),
     ("integrity-method", ENCRYPTED, dropping("DECRYPTION_INFO")),
+    ("strong-cipher", ENCRYPTED, putting("DECRYPTION_INFO 2 9 ", "DECRYPTION_INFO 2 2 ")),
+    ("strong-cipher", ENCRYPTED, putting("DECRYPTION_INFO 2 9 ", "DECRYPTION_INFO 2 10 ")),
     ("content-inside", ENCRYPTED, dropping("BEGIN_DECRYPTION")),
     ("content-inside", ENCRYPTED, dropping("END_DECRYPTION")),
     ("content-inside", ENCRYPTED, doubling("END_DECRYPTION")),
