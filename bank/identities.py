@@ -28,6 +28,18 @@ Read = Callable[[bytes], Opened | Rejected]
 """Has GnuPG judge a message as one that the customer signed."""
 
 
+def relied_on(ask: Callable[[], Opened | Rejected]) -> Opened | Rejected:
+    """A verdict that GnuPG gave: where its process hung or died it is asked again, by then another one.
+
+    After so many tries the rejection has the rule ``engine``, which says nothing about the message.
+    """
+    for _ in range(TRIES - 1):
+        found = ask()
+        if isinstance(found, Opened) or found.rule != "engine":
+            return found
+    return ask()
+
+
 class OpeningRefused(Exception):
     """The speaker is not accepted; carried to the client as a Refusal."""
 

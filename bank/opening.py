@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bank.certificates import Certificates, Presented
 from bank.customers import Customer, Customers
-from bank.identities import Identities, Identity, OpeningRefused, Read
+from bank.identities import Identities, Identity, OpeningRefused, Read, relied_on
 from bank.journal import note
 from keyring.errors import EngineError
 from keyring.verdict import Rejected, Sealed
@@ -116,8 +116,10 @@ class Opener:
         return self._answer(frame, said, identity, request.stage, customer, presented)
 
     def _unseal(self, sealed: bytes) -> SealedOpening:
-        found = self.sealed_worker.open(sealed, Sealed())
+        found = relied_on(lambda: self.sealed_worker.open(sealed, Sealed()))
         if isinstance(found, Rejected):
+            if found.rule == "engine":
+                raise OpeningRefused(Reason.BUSY)
             raise OpeningRefused(
                 Reason.MALFORMED, f"The opening is not sealed to this bank's key: {found.sentence}", "sealed"
             )

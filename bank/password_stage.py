@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bank.customers import Customer, Customers
-from bank.identities import OpeningRefused
+from bank.identities import OpeningRefused, relied_on
 from bank.opening import Turns
 from keyring.errors import KeyringError
 from keyring.home import Home
@@ -108,7 +108,7 @@ class PasswordStage:
         return Frame(FrameType.PASSWORD, messages.encode(envelope))
 
     def _password(self, customer: Customer) -> Secret:
-        found = self.sealed_worker.open(customer.password_sealed, Sealed())
+        found = relied_on(lambda: self.sealed_worker.open(customer.password_sealed, Sealed()))
         if isinstance(found, Rejected):
             if found.rule == "engine":
                 raise OpeningRefused(Reason.BUSY)

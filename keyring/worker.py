@@ -92,7 +92,10 @@ class Worker:
             return unfit
         found = self._opened(message, expected)
         if isinstance(found, Rejected) and found.rule == "opened-by-key":
-            # gpg says the same where its agent was ended in that moment; it has started another meanwhile.
+            # gpg says the same where its agent was ended. It keeps its connection to that one for ever, and a new gpg
+            # starts another.
+            with self._lock:
+                self._stop()
             found = self._opened(message, expected)
         return found
 

@@ -101,7 +101,7 @@ def test_a_certified_key_without_an_account_is_told_so(counter: Counter) -> None
 
 
 @pytest.mark.parametrize(("seconds", "accepted"), [(290, True), (-290, True), (310, False), (-310, False)])
-def test_clocks_may_differ_by_five_minutes_and_a_refusal_tells_the_banks_time(
+def test_trial_42_clocks_may_differ_by_five_minutes_and_a_refusal_tells_the_banks_time(
     counter: Counter, seconds: float, accepted: bool
 ) -> None:
     frame = counter.opening(counter.town.alice, Stage.SESSION).frame
@@ -116,7 +116,7 @@ def test_clocks_may_differ_by_five_minutes_and_a_refusal_tells_the_banks_time(
         assert refusal.time in refusal.sentence
 
 
-def test_a_certification_that_has_ended_opens_nothing(counter: Counter) -> None:
+def test_trial_42_a_certification_that_has_ended_opens_nothing(counter: Counter) -> None:
     alice = counter.town.alice
     counter.clock.ahead = (DAYS + 1) * DAY
     opening = counter.opening(alice, Stage.CERTIFIED)

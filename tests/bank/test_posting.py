@@ -113,7 +113,7 @@ def test_trial_10_the_identifier_with_another_order_is_refused_naming_the_field(
     assert (again.entry, again.index, again.duplicate) == (receipt.entry, receipt.index, True)
 
 
-def test_two_orders_with_one_identifier_in_one_batch_are_told_apart(bank: Bank) -> None:
+def test_trial_12_two_orders_with_one_identifier_in_one_batch_are_told_apart(bank: Bank) -> None:
     bank.open_accounts(n1001="50.00", n1002="0")
     orders = [
         bank.order("1001", "1002", "20", "t-1"),
@@ -222,7 +222,7 @@ def test_a_size_that_the_log_does_not_have_gets_no_proof(bank: Bank) -> None:
     assert receipt_of(bank.post(bank.order("1001", "1002", "1", since=1000))).consistency is None
 
 
-def test_a_full_queue_is_busy_at_once_and_uses_up_nothing(bank: Bank) -> None:
+def test_trial_12_a_full_queue_is_busy_at_once_and_uses_up_nothing(bank: Bank) -> None:
     bank.open_accounts(n1001="50.00", n1002="0")
     bank.posting.stop()
     bank.options = {"queue_limit": 3, "batch_limit": 2}

@@ -144,7 +144,7 @@ def test_no_more_than_the_allowed_requests_are_taken_before_the_first_is_answere
 # Faults on the bank's side
 
 
-def test_a_gpg_that_is_killed_in_mid_session_is_replaced(counter: Counter) -> None:
+def test_trial_32_a_gpg_that_is_killed_in_mid_session_is_replaced(counter: Counter) -> None:
     with counter.session(counter.town.alice, Stage.CERTIFIED) as talk:
         assert talk.pay("before-the-kill").status is Status.SETTLED
         workers = counter.server.service.identities._workers._workers
@@ -160,7 +160,7 @@ def test_a_gpg_that_is_killed_in_mid_session_is_replaced(counter: Counter) -> No
         assert talk.pay("in-a-new-session").status is Status.SETTLED
 
 
-def test_the_agent_that_is_stopped_is_started_again(counter: Counter) -> None:
+def test_trial_32_the_agent_that_is_stopped_is_started_again(counter: Counter) -> None:
     with counter.session(counter.town.alice, Stage.CERTIFIED) as talk:
         assert talk.pay("before-the-stop").status is Status.SETTLED
         counter.home.gnupg.stop()

@@ -100,7 +100,7 @@ def test_an_order_that_the_customer_did_not_sign_is_refused_unlogged(counter: Co
     assert entry_of(talk.ask(SubmitOrder(number=1, order=honest, since=None))).status is Status.SETTLED
 
 
-def test_signed_content_that_is_no_order_is_malformed(counter: Counter, talk: Talk) -> None:
+def test_trial_06_signed_content_that_is_no_order_is_malformed(counter: Counter, talk: Talk) -> None:
     alice, logged = counter.town.alice, counter.count("entry")
     good = counter.order(alice, "malformed", Stage.CERTIFIED)
     for content in (b"", b"{}", b"null", b" " + good, good.replace(b'"1.00"', b"1.00"), good[:-1] + b',"amount":"1"}'):
@@ -109,7 +109,7 @@ def test_signed_content_that_is_no_order_is_malformed(counter: Counter, talk: Ta
     assert counter.count("entry") == logged
 
 
-def test_a_certificate_that_ends_in_mid_session_ends_the_orders(counter: Counter, talk: Talk) -> None:
+def test_trial_42_a_certificate_that_ends_in_mid_session_ends_the_orders(counter: Counter, talk: Talk) -> None:
     assert talk.pay("before-the-end").status is Status.SETTLED
     counter.clock.ahead = (DAYS + 1) * DAY
     late = counter.submission(counter.town.alice, "after-the-end", Stage.CERTIFIED)

@@ -24,7 +24,7 @@ from tests.bank.town import Town, copied_bank
 from tests.conftest import gnupg_processes_below
 
 
-def test_a_second_server_in_the_same_folder_is_refused(town: Town, short_tmp: Path) -> None:
+def test_trial_24_a_second_server_in_the_same_folder_is_refused(town: Town, short_tmp: Path) -> None:
     with at_counter(town, short_tmp) as counter:
         assert counter.home.is_serving()
         with pytest.raises(ConfigurationError, match="stop that one first"), serving(counter.home):

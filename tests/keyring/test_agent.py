@@ -74,7 +74,7 @@ def test_eddsa_signature_is_good_for_an_independent_implementation(bank: tuple[H
     Ed25519PublicKey.from_public_bytes(public.point).verify(value.r + value.s, DIGEST)
 
 
-def test_agent_that_died_is_started_again(bank: tuple[Home, keys.BankKey]) -> None:
+def test_trial_32_agent_that_died_is_started_again(bank: tuple[Home, keys.BankKey]) -> None:
     home, key = bank
     keygrip = keygrip_of(home, key.signing)
     with Agent(home) as agent:
@@ -83,7 +83,7 @@ def test_agent_that_died_is_started_again(bank: tuple[Home, keys.BankKey]) -> No
         assert agent.sign(keygrip, DIGEST) == before
 
 
-def test_many_threads_share_one_connection(bank: tuple[Home, keys.BankKey]) -> None:
+def test_trial_33_many_threads_share_one_connection(bank: tuple[Home, keys.BankKey]) -> None:
     home, key = bank
     keygrip = keygrip_of(home, key.signing)
     digests = [hashlib.sha256(bytes((number,))).digest() for number in range(64)]

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from keyring.errors import EngineError
@@ -13,6 +14,7 @@ from keyring.home import Home
 from keyring.process import run
 from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank
 from keyring.worker import MESSAGE_LIMIT_BYTES, Opened, Worker, WorkerSet, open_once
+from tests.conftest import gnupg_processes_below
 from tests.keyring.cast import ORDER, Cast, assert_opens, rule_of, seal_to, verdict_rules
 from tests.keyring.parties import ALWAYS, DAY, certified, new_party, small_home, succeeded
 
@@ -115,7 +117,7 @@ def test_a_compressed_bomb_inside_a_sealed_message_is_cut_off(cast: Cast) -> Non
     assert rule_of(open_once(cast.bob.home, bomb, Sealed())) == "content-size"
 
 
-def test_a_hung_process_is_replaced_after_the_time_limit(cast: Cast) -> None:
+def test_trial_32_a_hung_process_is_replaced_after_the_time_limit(cast: Cast) -> None:
     with Worker(cast.judges, timeout_seconds=0.3) as worker:
         assert_opens(worker, cast)
         hung = pid_of(worker)
@@ -130,7 +132,7 @@ def test_a_hung_process_is_replaced_after_the_time_limit(cast: Cast) -> None:
         assert pid_of(worker) != hung
 
 
-def test_a_process_killed_in_flight_means_refusal_and_a_new_one(worker: Worker, cast: Cast) -> None:
+def test_trial_32_a_process_killed_in_flight_means_refusal_and_a_new_one(worker: Worker, cast: Cast) -> None:
     assert_opens(worker, cast)
     killed = pid_of(worker)
     os.kill(killed, signal.SIGSTOP)
@@ -146,7 +148,7 @@ def test_a_process_killed_in_flight_means_refusal_and_a_new_one(worker: Worker, 
     assert_opens(worker, cast)
 
 
-def test_a_process_killed_between_two_messages_costs_nothing(worker: Worker, cast: Cast) -> None:
+def test_trial_32_a_process_killed_between_two_messages_costs_nothing(worker: Worker, cast: Cast) -> None:
     assert_opens(worker, cast)
     assert worker._gpg is not None
     worker._gpg.process.kill()
@@ -283,3 +285,17 @@ def test_a_sealed_message_is_asked_about_again_where_the_agent_was_ended(
         stranger = worker.open(seal_to(cast.bob, cast), Sealed())
     assert rule_of(stranger) == "opened-by-key"
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_trial_32_a_worker_whose_agent_was_killed_opens_the_next_message(cast: Cast, end: int) -> None:
+    """gpg itself never comes back to an agent: it goes on asking the one that it has known."""
+    sealed = seal_to(cast.alice, cast)
+    with Worker(cast.alice.home) as worker:
+        assert isinstance(worker.open(sealed, Sealed()), Opened)
+        for agent in gnupg_processes_below(cast.alice.home.path):
+            if agent.pid != pid_of(worker):
+                agent.send_signal(end)
+                psutil.wait_procs([agent], timeout=10)
+        for _ in range(2):
+            assert isinstance(worker.open(sealed, Sealed()), Opened)

@@ -1,6 +1,7 @@
 """A TCP proxy of our own stands between customer and bank and does to each frame what a test asks for."""
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -32,16 +33,22 @@ class Tape:
 
 
 class Proxy:
-    """Listens at a port of its own and forwards to ``target``; ``piece_bytes`` sends in pieces of that size."""
+    """Listens at a port of its own and forwards to ``target``.
+
+    ``piece_bytes`` sends in pieces of that size, ``delay_seconds`` lets each frame wait before it goes on.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.rule: Rule = honest
         self.piece_bytes = 0
+        self.delay_seconds = 0.0
         self.tapes: list[Tape] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
-        self._open: list[socket.socket] = []
+        self._lines: list[_Line] = []
+        self._passing = {direction: threading.Event() for direction in (TO_BANK, TO_CUSTOMER)}
+        self.heal()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -56,21 +63,46 @@ class Proxy:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self.hang_up()
+        self.heal()
         for thread in self._threads:
             thread.join(10)
-        for each in self._open:
-            each.close()
 
     def hang_up(self) -> None:
         """End every connection."""
         with self._lock:
-            for each in self._open:
-                _end(each)
+            for line in self._lines:
+                line.end()
 
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+    def reset(self) -> None:
+        """Break every connection as a crash does: both ends get a reset, and what is on its way is lost."""
+        with self._lock:
+            for line in self._lines:
+                line.reset()
+
+    def half_close(self) -> None:
+        """Tell the bank on every connection that nothing more comes, while the way back stays open."""
+        with self._lock:
+            for line in self._lines:
+                with suppress(OSError):
+                    line.bank.shutdown(socket.SHUT_WR)
+
+    def part(self, *directions: str) -> None:
+        """Let nothing through in these directions; what comes meanwhile waits, as in TCP, and so do new connections."""
+        for direction in directions:
+            self._passing[direction].clear()
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        for passing in self._passing.values():
+            passing.set()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
+        with self._lock:
+            self._threads = [each for each in self._threads if each.is_alive() or each.ident is None]
+            self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self) -> None:
         while not self._closed:
@@ -78,30 +110,42 @@ class Proxy:
                 customer, _ = self._listening.accept()
             except OSError:
                 return
-            try:
-                bank = socket.create_connection(self.target, timeout=5)
-            except OSError:
-                customer.close()
-                continue
-            bank.settimeout(None)
-            tape, ends = Tape(), [customer, bank]
-            with self._lock:
-                self.tapes.append(tape)
-                self._open += ends
-            self._start(self._pump, customer, bank, TO_BANK, tape)
-            self._start(self._pump, bank, customer, TO_CUSTOMER, tape)
+            self._start(self._carry, customer)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, direction: str, tape: Tape) -> None:
+    def _carry(self, customer: socket.socket) -> None:
+        """Connect a customer through to the bank, as soon as there is a way, and carry what they say."""
+        self._passing[TO_BANK].wait()
+        try:
+            bank = socket.create_connection(self.target, timeout=5)
+        except OSError:
+            customer.close()
+            return
+        bank.settimeout(None)
+        line = _Line(customer, bank)
+        with self._lock:
+            self.tapes.append(line.tape)
+            self._lines.append(line)
+            if self._closed:
+                line.end()
+        back = self._start(self._pump, line, bank, customer, TO_CUSTOMER)
+        self._pump(line, customer, bank, TO_BANK)
+        back.join()
+        with self._lock:
+            self._lines.remove(line)
+        customer.close()
+        bank.close()
+
+    def _pump(self, line: "_Line", source: socket.socket, sink: socket.socket, direction: str) -> None:
         try:
             while frame := _frame(source):
-                tape.frames[direction].append(frame)
-                number = len(tape.frames[direction]) - 1
+                line.tape.frames[direction].append(frame)
+                number = len(line.tape.frames[direction]) - 1
+                time.sleep(self.delay_seconds)
+                self._passing[direction].wait()
                 self._send(sink, self.rule(direction, number, frame))
-            with suppress(OSError):
-                sink.shutdown(socket.SHUT_WR)
+            line.end_of_input(sink)
         except (Cut, OSError):
-            _end(source)
-            _end(sink)
+            line.end()
 
     def _send(self, sink: socket.socket, data: bytes) -> None:
         if not self.piece_bytes:
@@ -112,9 +156,34 @@ class Proxy:
             time.sleep(0)  # lets the other side read it as a piece of its own
 
 
-def _end(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+class _Line:
+    """One connection: the customer's end of it here, and the bank's."""
+
+    def __init__(self, customer: socket.socket, bank: socket.socket) -> None:
+        self.customer = customer
+        self.bank = bank
+        self.tape = Tape()
+        self._broken = False
+
+    def end(self) -> None:
+        """No more in either direction."""
+        for each in (self.customer, self.bank):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Have the system send a reset in place of an orderly end when the sockets are closed, which is at once."""
+        self._broken = True
+        for each in (self.customer, self.bank):
+            with suppress(OSError):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                each.shutdown(socket.SHUT_RD)  # says nothing to the other end, but wakes who reads here
+
+    def end_of_input(self, sink: socket.socket) -> None:
+        """Pass on that one side has said all, unless the line is being reset."""
+        if not self._broken:
+            with suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
 
 
 def _frame(source: socket.socket) -> bytes:

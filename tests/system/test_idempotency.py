@@ -26,7 +26,7 @@ def send(person: Person, identifier: str, *changed: object, code: int | None = 0
 
 
 @pytest.mark.parametrize("stage", [Stage.PASSWORD, Stage.CERTIFIED])
-def test_the_same_transfer_again_is_posted_once_and_says_so(stand: Stand, stage: Stage) -> None:
+def test_trial_09_the_same_transfer_again_is_posted_once_and_says_so(stand: Stand, stage: Stage) -> None:
     alice = stand.person("alice")
     first, second = (send(alice, "rent-1", "--stage", stage.value) for _ in range(2))
     assert (first["duplicate"], second["duplicate"]) == (False, True)

@@ -94,7 +94,7 @@ def proven(view: BankView, heads: dict[bytes, KeptHead], answer: NumberedReceipt
     return check_inclusion(answer.receipt, heads[message].head)
 
 
-def test_trial_1_ten_customers_send_a_hundred_transfers_each(big_stand: Stand) -> None:
+def test_trial_01_ten_customers_send_a_hundred_transfers_each(big_stand: Stand) -> None:
     people = [big_stand.ready(name, Stage.SESSION) for name in TEN]
     seed = random.randrange(10**6)
 

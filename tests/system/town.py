@@ -41,7 +41,7 @@ class Town:
     """
 
     folder: Path
-    desk: Serving
+    desk: Serving | None
     desk_address: str
     authority: str
     names: dict[str, str] = field(default_factory=dict)
@@ -79,7 +79,8 @@ class Town:
         run_here("customer", "fetch", "--home", home)
 
     def close(self) -> None:
-        self.desk.terminate()
+        if self.desk:
+            self.desk.terminate()
 
 
 def make_town(folder: Path) -> Town:
