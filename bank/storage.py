@@ -95,6 +95,7 @@ class Ledger:
         """The ledger in the file ``path``; LedgerError if it is missing, damaged, foreign or of a newer version."""
         if not path.is_file():
             raise LedgerError(f"There is no ledger at {path}; `bank init` makes one, or name another home.")
+        _require_one_name(path)
         ledger = cls(path, _engine(path, writes=False), _engine(path, writes=True))
         try:
             ledger._identify()
@@ -186,6 +187,19 @@ class Ledger:
     def _damaged(self) -> LedgerError:
         return LedgerError(
             f"The ledger {self.path} is damaged; stop the server, run `bank audit`, and restore a backup."
+        )
+
+
+def _require_one_name(path: Path) -> None:
+    """What is not in the file yet, and the lock, lie beside it under its name: two names would be two ledgers."""
+    if path.is_symlink():
+        raise LedgerError(
+            f"The ledger {path} is a symbolic link to {path.resolve()}; use the home where that file lies."
+        )
+    if path.stat().st_nlink > 1:
+        raise LedgerError(
+            f"The ledger {path} has another name (a hard link), under which a second server could write to it unseen. "
+            f"Find it with `find / -samefile {path}` and delete it, while no server runs."
         )
 
 

@@ -20,7 +20,7 @@ from keyring.worker import Opened, Worker
 from tests.bank.counter import eventually
 from tests.system.town import Person, Stand
 from tests.trials import faults
-from tests.trials.eight import Eight
+from tests.trials.eight import QUICK, Eight, set_limits
 
 BOUND_SECONDS = 60.0
 """Far above what three tries of five seconds take, and below what a person calls hung."""
@@ -117,6 +117,7 @@ def test_trial_32_an_agent_killed_between_commit_and_signature(stand: Stand, ali
 def test_trial_32_an_agent_that_hangs_leaves_the_outcome_unknown_until_it_is_back(stand: Stand, alice: Person) -> None:
     (agent,) = faults.agents(stand.home)
     with going_on(stand), stand.between(alice) as proxy:
+        set_limits(alice, QUICK)
 
         def rule(direction: str, number: int, frame: bytes) -> bytes:
             if number == 1:
