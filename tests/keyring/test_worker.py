@@ -287,15 +287,14 @@ def test_a_sealed_message_is_asked_about_again_where_the_agent_was_ended(
     assert len(asked) == 4
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_trial_32_a_worker_whose_agent_was_killed_opens_the_next_message(cast: Cast, end: int) -> None:
+def test_trial_32_a_worker_whose_agent_was_killed_opens_the_next_message(cast: Cast) -> None:
     """gpg itself never comes back to an agent: it goes on asking the one that it has known."""
     sealed = seal_to(cast.alice, cast)
     with Worker(cast.alice.home) as worker:
         assert isinstance(worker.open(sealed, Sealed()), Opened)
         for agent in gnupg_processes_below(cast.alice.home.path):
             if agent.pid != pid_of(worker):
-                agent.send_signal(end)
+                agent.kill()
                 psutil.wait_procs([agent], timeout=10)
         for _ in range(2):
             assert isinstance(worker.open(sealed, Sealed()), Opened)

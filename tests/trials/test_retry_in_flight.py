@@ -21,8 +21,8 @@ from tests.system.town import Person, Stand, submit
 from tests.trials.eight import Eight, eight_standing
 
 WISH = Wish("2002", "1.00", "", "EUR", identifier="rent")
-SESSIONS = 10
-AT_ONCE = 100
+SESSIONS = 4
+AT_ONCE = 250
 
 
 @pytest.fixture
