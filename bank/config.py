@@ -38,7 +38,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     requests_in_flight: Count = 64
     """Requests of one session that are taken before the first is answered."""
     openings_at_once: Count = 4
-    password_messages_at_once: Count = 2
+    password_messages_at_once: Count = 1
+    """One, so that guessing leaves the other core of a small machine to everybody else."""
     wait_seconds: Seconds = 5.0
     """How long an opening or a password message waits for its turn before it is answered with busy."""
     active_customers: Count = 256

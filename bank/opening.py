@@ -1,16 +1,15 @@
 """A session is opened only by a customer whose key signed the opening, at a stage that bank and customer allow."""
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bank.certificates import Certificates, Presented
 from bank.customers import Customer, Customers
 from bank.identities import Identities, Identity, OpeningRefused, Read, relied_on
 from bank.journal import note
+from bank.turns import Turns
 from keyring.errors import EngineError
 from keyring.verdict import Rejected, Sealed
 from keyring.worker import Worker
@@ -38,27 +37,6 @@ class Session:
     """The X.509 certificate, in the stage certified."""
 
 
-class Turns:
-    """At most ``places`` threads at once; others wait ``wait_seconds`` and are then told that the bank is busy."""
-
-    def __init__(self, places: int, wait_seconds: float) -> None:
-        self._places = threading.Semaphore(places)
-        self._wait_seconds = wait_seconds
-
-    def __enter__(self) -> None:
-        if not self._places.acquire(timeout=self._wait_seconds):
-            raise OpeningRefused(Reason.BUSY)
-
-    def __exit__(self, *_: object) -> None:
-        self._places.release()
-
-    @contextmanager
-    def patiently(self) -> Iterator[None]:
-        """A turn that is waited for as long as it takes: for the answer to what was done already."""
-        with self._places:
-            yield
-
-
 @dataclass(frozen=True)
 class Opener:
     """Judges openings. ``sealed_worker`` opens what is encrypted to the bank's key.
@@ -76,9 +54,12 @@ class Opener:
     clock: Callable[[], float] = time.time
     random: Callable[[int], bytes] = os.urandom
 
-    def open(self, frame: Frame) -> tuple[Session, tuple[Frame, Frame]]:
-        """The session and the two frames that answer; OpeningRefused or MalformedContent if there is none."""
-        with self.turns:
+    def open(self, frame: Frame, network: str) -> tuple[Session, tuple[Frame, Frame]]:
+        """The session and the two frames that answer; OpeningRefused or MalformedContent if there is none.
+
+        ``network``: where the frame came from, for its turn among others.
+        """
+        with self.turns.turn(network):
             try:
                 return self._open(frame)
             except EngineError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bank.customers import Customer, Customers
 from bank.identities import OpeningRefused, relied_on
-from bank.opening import Turns
+from bank.turns import Turns
 from keyring.errors import KeyringError
 from keyring.home import Home
 from keyring.messages import open_with_password, seal_with_password
@@ -53,6 +53,7 @@ class Unsealed:
     request: bytes
     nonce: bytes
     password: Secret
+    network: str
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,13 @@ class PasswordStage:
     clock: Callable[[], float] = time.time
     random: Callable[[int], bytes] = os.urandom
 
-    def open(self, frame: Frame) -> Unsealed:
-        """The request in a frame; OpeningRefused or MalformedContent if there is none to be trusted."""
+    def open(self, frame: Frame, network: str) -> Unsealed:
+        """The request in a frame; OpeningRefused or MalformedContent if there is none to be trusted.
+
+        ``network``: where the frame came from, for its turn among others.
+        """
         envelope = canonical.decode(PasswordFrame, frame.body)
-        with self.turns:
+        with self.turns.turn(network):
             customer = self.customers.get(envelope.customer)
             # A stranger's number costs the same gpg run as a wrong password, and gets the same answer.
             password = self._password(customer) if customer else Secret(self.random(16).hex().encode())
@@ -90,7 +94,7 @@ class PasswordStage:
                 Reason.CLOCK, f"The message was made at {said.time}; at the bank it is {format_time(now)}.", "time"
             )
         self.nonces.take(said.nonce, now)
-        return Unsealed(customer, said.request, said.nonce, password)
+        return Unsealed(customer, said.request, said.nonce, password, network)
 
     def seal(self, asked: Unsealed, answer: messages.Answer) -> Frame:
         """The frame that answers a request, under the same password."""
@@ -102,7 +106,7 @@ class PasswordStage:
             time=format_time(self.clock()),
         )
         # To say "busy, nothing was recorded" now would be a lie: the order may be booked.
-        with self.turns.patiently():
+        with self.turns.patiently(asked.network):
             sealed = seal_with_password(self.keyless, asked.password, messages.encode(said))
         envelope = PasswordFrame(customer=asked.customer.number, sealed=sealed)
         return Frame(FrameType.PASSWORD, messages.encode(envelope))

@@ -82,7 +82,7 @@ class Server:
     def _session(self, connection: Connection, frame: Frame) -> None:
         if self._listener.is_stopping():
             raise OpeningRefused(Reason.STOPPING)
-        session, frames = self.opener.open(frame)
+        session, frames = self.opener.open(frame, connection.network)
         connection.send(*frames, timeout_seconds=self.limits.send_seconds)
         connection.raise_frame_limit(self.limits.frame_bytes)
         certificate = session.presented.judged if session.presented else None
@@ -171,7 +171,7 @@ class Server:
                 raise OpeningRefused(Reason.STOPPING)
             if frame.type is not FrameType.PASSWORD:
                 raise RemoteProtocolError("A connection of the stage password carries password frames only.")
-            asked = self.password_stage.open(frame)
+            asked = self.password_stage.open(frame, connection.network)
             refusal = self._password_refusal(asked.customer.floor, asked.request)
             speaker = Speaker(asked.customer.number, Stage.PASSWORD, None)
             answer = refusal or self.service.answer(speaker, [asked.request])[0]

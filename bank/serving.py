@@ -17,11 +17,12 @@ from bank.errors import ConfigurationError
 from bank.home import BankHome
 from bank.identities import Identities
 from bank.journal import note
-from bank.opening import Opener, Turns
+from bank.opening import Opener
 from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
 from bank.server import Server
 from bank.service import Service
+from bank.turns import Turns
 from bank.watcher import DESK_SECONDS, Watcher
 from ca.applicant import Desk
 from ca.bridge import open_root

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from bank.identities import OpeningRefused
-from bank.opening import Turns
 from keyring import messages as openpgp
 from keyring.certification import registered_home
 from protocol import canonical, messages
@@ -257,18 +255,6 @@ def test_an_opening_with_many_recipients_never_reaches_gpg(counter: Counter) -> 
     assert answer is not None
     assert answer.type is FrameType.OPENED
     assert judged._made == made + 1
-
-
-def test_turns_are_few_and_waited_for_a_while_only() -> None:
-    turns = Turns(1, 0.05)
-    with turns:
-        with pytest.raises(OpeningRefused) as caught, turns:
-            pass
-        assert caught.value.reason is Reason.BUSY
-    with turns:
-        pass
-    with turns.patiently():
-        pass
 
 
 def test_an_opening_that_fails_leaves_no_small_home(counter: Counter) -> None:

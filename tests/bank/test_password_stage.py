@@ -178,10 +178,10 @@ def test_an_answer_waits_for_its_turn_rather_than_deny_what_was_done(town: Town,
     with at_counter(town, short_tmp, limits=limits) as counter:
         stage, before = counter.server.password_stage, counter.balance("1001")
         frame = counter.password_frame(town.alice, counter.submission(town.alice, "patient", Stage.PASSWORD))
-        asked = stage.open(frame)
+        asked = stage.open(frame, "127.0.0.1")
         posted = counter.server.service.answer(Speaker("1001", Stage.PASSWORD, None), [asked.request])[0]
         done: list[Frame] = []
-        with stage.turns:
+        with stage.turns.turn("192.0.2.1"):
             thread = threading.Thread(target=lambda: done.append(stage.seal(asked, posted)))
             thread.start()
             thread.join(0.2)
@@ -189,11 +189,11 @@ def test_an_answer_waits_for_its_turn_rather_than_deny_what_was_done(town: Town,
         thread.join(10)
         assert entry_of(counter.opened(town.alice, done[0])).transfer_identifier == "patient"
         assert counter.balance("1001") == before - 100
-        with stage.turns:
+        with stage.turns.turn("192.0.2.1"):
             assert counter.refusal(counter.password_frame(town.alice, BALANCE)) == (Reason.BUSY, None)
 
 
-def test_guessing_locks_nobody_out(counter: Counter) -> None:
+def test_trial_43_guessing_locks_nobody_out(counter: Counter) -> None:
     town = counter.town
     wrong = counter.password_frame(
         town.alice, BALANCE, seal=lambda content: openpgp.seal_with_password(town.view, Secret(b"a guess"), content)

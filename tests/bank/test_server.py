@@ -46,7 +46,7 @@ def _floor(counter: Counter) -> None:
         b"\0",  # and then nothing
     ],
 )
-def test_whoever_does_not_speak_the_protocol_is_hung_up_on(counter: Counter, frame: Frame | bytes) -> None:
+def test_trial_44_whoever_does_not_speak_the_protocol_is_hung_up_on(counter: Counter, frame: Frame | bytes) -> None:
     connection = counter.connect()
     send(connection, frame)
     if frame == b"\0":
@@ -85,7 +85,7 @@ def test_inside_a_session_only_records_count(counter: Counter, kind: FrameType) 
         b"\xff",
     ],
 )
-def test_a_malformed_request_is_answered_authenticated_and_ends_the_session(counter: Counter, request_: bytes) -> None:
+def test_trial_44_a_malformed_request_is_answered_in_the_session_and_ends_it(counter: Counter, request_: bytes) -> None:
     with counter.session(counter.town.alice, Stage.SESSION) as talk:
         answer = talk.ask(request_)
         assert isinstance(answer, Refusal)
@@ -167,7 +167,7 @@ def test_trial_32_the_agent_that_is_stopped_is_started_again(counter: Counter) -
         assert talk.pay("after-the-stop").status is Status.SETTLED
 
 
-def test_a_fault_of_the_program_costs_one_connection_and_is_logged(
+def test_trial_44_a_fault_of_the_program_costs_one_connection_and_is_logged(
     town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with at_counter(town, short_tmp) as counter:
@@ -210,7 +210,7 @@ def test_no_gpg_is_started_for_a_transfer_inside_an_open_session(
 # What is written down
 
 
-def test_the_log_is_a_line_of_json_for_each_event_without_secrets_or_raw_foreign_text(
+def test_trial_44_the_log_is_a_line_of_json_for_each_event_without_secrets_or_raw_foreign_text(
     town: Town, short_tmp: Path
 ) -> None:
     planted = "planted description"

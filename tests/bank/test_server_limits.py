@@ -23,7 +23,7 @@ def _floor(counter: Counter) -> None:
         counter.server.customers.lower_floor("1001", Stage.PASSWORD)
 
 
-def test_who_is_silent_or_trickles_is_evicted_and_an_honest_session_goes_on(town: Town, short_tmp: Path) -> None:
+def test_trial_37_who_is_silent_or_trickles_is_evicted_and_the_honest_go_on(town: Town, short_tmp: Path) -> None:
     limits = {"handshake_seconds": 0.6, "frame_seconds": 0.6, "idle_seconds": 1.5}
     with at_counter(town, short_tmp, limits=limits) as counter:
         silent, trickling = counter.connect(), counter.connect()
@@ -59,7 +59,7 @@ def test_who_is_silent_or_trickles_is_evicted_and_an_honest_session_goes_on(town
         eventually(lambda: counter.connections == 0)
 
 
-def test_a_reader_that_never_reads_is_cut_off_and_posting_goes_on(town: Town, short_tmp: Path) -> None:
+def test_trial_39_a_reader_that_never_reads_is_cut_off_and_posting_goes_on(town: Town, short_tmp: Path) -> None:
     with at_counter(town, short_tmp, limits={"send_seconds": 0.5}) as counter:
         with counter.session(town.alice, Stage.SESSION) as other:
             for place in range(30):
@@ -86,7 +86,7 @@ def _ask_for_ever(talk: Talk) -> None:
         pass
 
 
-def test_above_the_limit_of_connections_busy_is_said_and_room_comes_back(town: Town, short_tmp: Path) -> None:
+def test_trial_38_above_the_limit_of_connections_busy_is_said_and_room_comes_back(town: Town, short_tmp: Path) -> None:
     with at_counter(town, short_tmp, limits={"connections": 2}) as counter:
         idle = [counter.connect() for _ in range(2)]
         eventually(lambda: counter.connections == 2)
@@ -100,7 +100,7 @@ def test_above_the_limit_of_connections_busy_is_said_and_room_comes_back(town: T
             assert isinstance(talk.ask(BALANCE), Balance)
 
 
-def test_one_address_may_not_take_all_connections(town: Town, short_tmp: Path) -> None:
+def test_trial_38_one_address_may_not_take_all_connections(town: Town, short_tmp: Path) -> None:
     with at_counter(town, short_tmp, limits={"connections_per_address": 1}) as counter:
         first = counter.connect()
         eventually(lambda: counter.connections == 1)
@@ -110,7 +110,7 @@ def test_one_address_may_not_take_all_connections(town: Town, short_tmp: Path) -
         second.close()
 
 
-def test_two_hundred_strangers_at_once_do_not_keep_a_customer_out(counter: Counter) -> None:
+def test_trial_37_two_hundred_strangers_at_once_do_not_keep_a_customer_out(counter: Counter) -> None:
     strangers = [counter.connect() for _ in range(200)]
     try:
         for each in strangers[::2]:
@@ -125,8 +125,8 @@ def test_two_hundred_strangers_at_once_do_not_keep_a_customer_out(counter: Count
     eventually(lambda: counter.connections == 0)
 
 
-def test_openings_with_junk_recipients_cost_little_and_orders_go_on(counter: Counter) -> None:
-    """Trial 37: as many recipients as pass the packet check, each of which costs the agent a try."""
+def test_trial_37_openings_with_junk_recipients_cost_little_and_orders_go_on(counter: Counter) -> None:
+    """As many recipients as pass the packet check, each of which costs the agent a try."""
     sealed = counter.seal(b"{}")
     end = 2 + sealed[1]
     spoilt = sealed[: end - 8] + bytes(8)

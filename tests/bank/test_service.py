@@ -252,7 +252,7 @@ def test_a_key_is_registered_once_and_never_replaced(counter: Counter, newcomer:
 # Refusals in a flood
 
 
-def test_a_flood_of_refusals_is_limited_and_others_are_not_affected(town: Town, short_tmp: Path) -> None:
+def test_trial_45_a_flood_of_refusals_is_limited_and_others_are_not_affected(town: Town, short_tmp: Path) -> None:
     with (
         at_counter(town, short_tmp, limits={"refusals_per_minute": 3}) as counter,
         counter.session(town.alice, Stage.SIGNED) as talk,

@@ -1,11 +1,14 @@
 """Above its capacity the bank says "busy" at once, under the session's protection, and "busy" uses up nothing."""
 
+import random
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bank import accounts
 from bank.admission import Admission
 from bank.identities import Identities
 from bank.posting import Posting
@@ -16,6 +19,12 @@ from protocol.receipts import decode_entry
 from protocol.stages import Stage
 from tests.bank.counter import BALANCE, Talk, at_counter, entry_of, eventually
 from tests.bank.town import SECONDS, Town
+from tests.trials.load.bank_process import Tell, bank_process, percentile
+from tests.trials.load.offered import Told, offer
+
+ATTEMPTS = 3
+DEPOSITS = 1
+"""What the town's ledger holds before."""
 
 
 def test_trial_38_places_are_bounded_for_all_and_for_each_and_come_back() -> None:
@@ -90,6 +99,61 @@ def test_trial_38_busy_is_said_at_once_in_the_session_and_uses_up_nothing(
             assert decode_entry(answer.receipt.entry).status is Status.SETTLED
         assert counter.balance("1001") == before - 12_00 + 2
         assert not isinstance(other.ask(BALANCE), Refusal)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_trial_38_at_three_times_the_capacity_the_goodput_stays(town: Town, short_tmp: Path, tell: Tell) -> None:
+    """In the stage session, where a receipt costs least and "busy" is therefore the dearest beside it."""
+    limits = {"queue": 128, "queue_per_customer": 128}
+    with bank_process(town, short_tmp, limits=limits) as (counter, _), ExitStack() as stack:
+        talks = [stack.enter_context(counter.session(town.alice, Stage.SESSION)) for _ in range(8)]
+        ratios: list[float] = []
+        busy: list[str] = []
+        receipts = 0
+        for attempt in range(ATTEMPTS):
+            peak, per_second = 0.0, 400.0
+            while True:  # the capacity: what is answered of more and more, until more is offered than can be answered
+                told, _ = offer(talks, prefix=f"ramp-{attempt}-{per_second:.0f}", seconds=2, per_second=per_second)
+                goodput = _count(told) / 2
+                receipts += _everything(told)
+                peak = max(peak, goodput)
+                busy += [identifier for each in told for identifier in each.identifiers]
+                if goodput < 0.8 * per_second:
+                    break
+                per_second *= 1.5
+            told, sent = offer(talks, prefix=f"over-{attempt}", seconds=5, per_second=3 * peak)
+            goodput, waits = _count(told) / 5, [wait for each in told for wait in each.busy]
+            receipts += _everything(told)
+            busy += [identifier for each in told for identifier in each.identifiers]
+            assert not [reason for each in told for reason in each.others]
+            assert waits, "three times the capacity, and nobody was told busy"
+            ratios.append(goodput / peak)
+            tell(
+                f"trial 38: peak {peak:.0f} receipts a second; offered {sent:.0f} (times {sent / peak:.1f}): "
+                f"{goodput:.0f} receipts (times {ratios[-1]:.2f}) and {len(waits) / 5:.0f} busy a second, "
+                f"busy after {percentile(waits, 50) * 1000:.0f} ms (p99 {percentile(waits, 99) * 1000:.0f} ms)"
+            )
+            if ratios[-1] >= 0.9 and sent >= 2.5 * peak:
+                break
+        assert max(ratios) >= 0.9, ratios
+        # Nothing was recorded of what was told busy, and each receipt is one entry.
+        talk = talks[0]
+        for identifier in random.sample(busy, 50):
+            assert _is_unknown(talk, identifier, b"")
+        with counter.home.open_ledger() as ledger:
+            assert len(accounts.transfers(ledger, lines=10**6)) == receipts + DEPOSITS
+        assert talk.pay(busy[0], amount="0.01").status is Status.SETTLED
+
+
+def _count(told: list[Told]) -> int:
+    """Receipts that came in the time in which orders were offered."""
+    return sum(len(each.receipts) for each in told)
+
+
+def _everything(told: list[Told]) -> int:
+    """All receipts, also those that came later."""
+    return sum(each.receipted for each in told)
 
 
 def _send_together(talk: Talk, orders: list[SubmitOrder]) -> None:
