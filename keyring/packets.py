@@ -99,7 +99,7 @@ def require_signed_message(message: bytes) -> None:
 
 
 def require_sealed_message(message: bytes) -> None:
-    """Raise PacketError unless the message is 1 to 16 named recipients, one tag 18, and nothing else."""
+    """Raise PacketError unless the message is 1 to 16 recipients, each named once, one tag 18, and nothing else."""
     packets = split(message)
     recipients = packets[:-1]
     if not recipients or packets[-1].tag != PROTECTED or any(p.tag != PUBLIC_KEY_SESSION for p in recipients):
@@ -121,6 +121,9 @@ def require_sealed_message(message: bytes) -> None:
                 "named-recipient",
                 f"The recipient packet at byte {packet.offset} hides whom it is for (key ID 0).",
             )
+    # gpg-agent tries its key on every packet that names it; one for each key is all that an honest sender needs.
+    if len({bytes(packet.body[1:9]) for packet in recipients}) < len(recipients):
+        raise PacketError("recipient-once", "The message names one recipient several times.")
     _require_protected(packets[-1])
 
 

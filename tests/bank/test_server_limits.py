@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from protocol import canonical
 from protocol.codes import Reason, Status
 from protocol.errors import ConnectionLost
-from protocol.frames import Frame, FrameType
-from protocol.messages import AskStatement, Balance, Open
+from protocol.messages import AskStatement, Balance
 from protocol.stages import Stage
 from tests.bank.counter import BALANCE, Counter, Talk, at_counter, eventually, receive, refusal_in, send
 from tests.bank.town import Town
@@ -123,34 +121,3 @@ def test_trial_37_two_hundred_strangers_at_once_do_not_keep_a_customer_out(count
         for each in strangers:
             each.close()
     eventually(lambda: counter.connections == 0)
-
-
-def test_trial_37_openings_with_junk_recipients_cost_little_and_orders_go_on(counter: Counter) -> None:
-    """As many recipients as pass the packet check, each of which costs the agent a try."""
-    sealed = counter.seal(b"{}")
-    end = 2 + sealed[1]
-    spoilt = sealed[: end - 8] + bytes(8)
-    junk = Frame(FrameType.OPEN, canonical.encode(Open(sealed=spoilt * 16 + sealed[end:], stage=Stage.SESSION)))
-    stop, refused = threading.Event(), []
-
-    def flood() -> None:
-        while not stop.is_set():
-            refused.append(refusal_in(counter.say(junk)).reason)
-
-    with counter.session(counter.town.alice, Stage.CERTIFIED) as talk:
-        assert talk.pay("before-the-flood").status is Status.SETTLED
-        strangers = [threading.Thread(target=flood) for _ in range(12)]
-        for each in strangers:
-            each.start()
-        try:
-            eventually(lambda: len(refused) > 3)
-            started = time.monotonic()
-            assert talk.pay("in-the-flood").status is Status.SETTLED
-            assert time.monotonic() - started < 5
-            with counter.session(counter.town.bob, Stage.SESSION) as honest:
-                assert isinstance(honest.ask(BALANCE), Balance)
-        finally:
-            stop.set()
-            for each in strangers:
-                each.join()
-    assert set(refused) <= {Reason.MALFORMED, Reason.BUSY}

@@ -239,7 +239,11 @@ def of(door: str, pick: Callable[[Mail], Envelope]) -> tuple[EnvelopeCase, ...]:
 
 
 def recipients(count: int, mail: Mail) -> bytes:
-    return b"".join(mail.stranger.begin()[0] for _ in range(count))
+    """So many strangers, each of whom has a key ID of his own."""
+    found = [bytearray(mail.stranger.begin()[0]) for _ in range(count)]
+    for place, packet_ in enumerate(found):
+        packet_[10] ^= place  # the last byte of the key ID: two of header, one of version, eight of key ID
+    return b"".join(found)
 
 
 def to_key(
@@ -261,6 +265,7 @@ SEALED = (
             (27, "honest to sixteen", None, lambda m: recipients(15, m) + sealed(m.key), ""),
             (27, "to seventeen", "recipients", lambda m: recipients(16, m) + sealed(m.key), LOOSER),
             (27, "to another", "opened-by-key", lambda m: sealed(m.stranger), ""),
+            (37, "the bank's key twice", "recipient-once", lambda m: m.key.begin()[0] + sealed(m.key), LOOSER),
             (27, "hidden recipient", "named-recipient", lambda m: to_key(m, key_id=bytes(8)), LOOSER),
             (
                 27,

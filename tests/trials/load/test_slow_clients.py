@@ -57,30 +57,33 @@ def test_trial_38_two_thousand_connects_at_once_are_told_busy_within_a_second_or
     town: Town, short_tmp: Path, tell: Tell
 ) -> None:
     make_room_for_descriptors(SLOW)
-    with bank_process(town, short_tmp, limits={"connections": 500}) as (counter, _), crowd() as them:
-        with counter.session(town.alice, Stage.SESSION) as talk:
-            started = time.monotonic()
-            joining = [
-                threading.Thread(target=lambda first=first: [them.join(counter.address, first + n) for n in range(250)])
-                for first in range(0, SLOW, 250)
-            ]
-            for thread in joining:
-                thread.start()
-            assert talk.pay("meanwhile").status is Status.SETTLED
-            meanwhile = time.monotonic() - started
-            for thread in joining:
-                thread.join(60)
-            joined = time.monotonic() - started
-            them.watch(30, lambda: len(them.lasted) >= SLOW - 499)
-            # One of the 500 is the honest session.
-            assert len(them.heard) == len(them.lasted) == SLOW - 499
-            assert {_refusal(said) for said in them.heard} == {Reason.BUSY}
-            tell(
-                f"trial 38: {SLOW} connects in {joined:.1f} s, {len(them.heard)} told busy, the slowest after "
-                f"{max(them.lasted):.2f} s; a transfer meanwhile took {meanwhile * 1000:.0f} ms"
-            )
-            assert max(them.lasted) < 10
-            assert talk.pay("afterwards").status is Status.SETTLED
+    with (
+        bank_process(town, short_tmp, limits={"connections": 500}) as (counter, _),
+        crowd() as them,
+        counter.session(town.alice, Stage.SESSION) as talk,
+    ):
+        started = time.monotonic()
+        joining = [
+            threading.Thread(target=lambda first=first: [them.join(counter.address, first + n) for n in range(250)])
+            for first in range(0, SLOW, 250)
+        ]
+        for thread in joining:
+            thread.start()
+        assert talk.pay("meanwhile").status is Status.SETTLED
+        meanwhile = time.monotonic() - started
+        for thread in joining:
+            thread.join(60)
+        joined = time.monotonic() - started
+        them.watch(30, lambda: len(them.lasted) >= SLOW - 499)
+        # One of the 500 is the honest session.
+        assert len(them.heard) == len(them.lasted) == SLOW - 499
+        assert {_refusal(said) for said in them.heard} == {Reason.BUSY}
+        tell(
+            f"trial 38: {SLOW} connects in {joined:.1f} s, {len(them.heard)} told busy, the slowest after "
+            f"{max(them.lasted):.2f} s; a transfer meanwhile took {meanwhile * 1000:.0f} ms"
+        )
+        assert max(them.lasted) < 10
+        assert talk.pay("afterwards").status is Status.SETTLED
 
 
 @pytest.mark.soak
