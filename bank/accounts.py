@@ -123,7 +123,12 @@ def statement(
 def transfers(ledger: Ledger, *, account: str | None = None, after: int = -1, lines: int = 100) -> tuple[Transfer, ...]:
     """Decisions after leaf ``after``, oldest first; of one account only those that were booked on it."""
     entry = schema.entry.c
-    query = select(entry.leaf, entry.entry, entry.content).where(entry.leaf > after).order_by(entry.leaf).limit(lines)
+    query = (
+        select(entry.leaf, entry.entry, entry.content)
+        .where(entry.leaf > after, entry.stage != schema.LOG_STAGE)
+        .order_by(entry.leaf)
+        .limit(lines)
+    )
     if account is not None:
         query = query.join(schema.booking, schema.booking.c.leaf == entry.leaf).where(
             schema.booking.c.account == account

@@ -6,13 +6,14 @@ A finding is a value. The audit reads one snapshot and writes nothing, so it may
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import DBAPIError
 
 from bank import schema
 from bank.batch import identity
+from bank.beginning import Names
 from bank.errors import HistoryLost
 from bank.heads import HeadVerifier, head_file
 from bank.log import HASH_BYTES, Log
@@ -112,6 +113,7 @@ class _Audit:
         try:
             for damage in self._ledger.damage(self._connection):
                 self._find(f"file {self._ledger.path.name}", f"The database is damaged: {damage}.")
+            self._names = Names(self._connection, self._ledger.log)
             self._read_heads(since, outside)
             walk = self._begin(since)
             self._walk(walk, since)
@@ -156,7 +158,7 @@ class _Audit:
         except MalformedContent as error:
             self._find(row, f"It is not a head of a log: {error}")
             return
-        if (head.bank, head.log) != (self._ledger.bank, self._ledger.log):
+        if (head.bank, head.log) != (self._ledger.bank, self._names.at(head.size)):
             self._find(row, "It is a head of another log.")
         elif size is not None and head.size != size:
             self._find(row, f"It stands under the size {size}, but was signed for {head.size} entries.")
@@ -249,11 +251,14 @@ class _Audit:
         for leg in legs.rest():
             self._find(f"booking {leg.number} of account {leg.account}", f"There is no entry {leg.leaf} for it.")
 
-    def _entry(self, walk: Walk, row: "Row[*tuple[object, ...]]", legs: list[Leg]) -> None:
+    def _entry(self, walk: Walk, row: "Row[*tuple[Any, ...]]", legs: list[Leg]) -> None:
         name = f"entry {row.leaf}"
         hashes = walk.append(merkle.leaf_hash(row.entry))
         if hashes != row.hashes:
             self._find(name, "Its hashes are not those of its content: the row was changed.")
+        if row.stage == schema.LOG_STAGE:
+            self._beginning(walk, row, legs)
+            return
         try:
             entry, order = decode_entry(row.entry), decode_order(row.content)
         except MalformedContent as error:
@@ -302,6 +307,17 @@ class _Audit:
         if refusal is not None:
             self._find(name, refusal)
         self._legs(walk, name, entry, order.amount, row.booking_count, legs)
+
+    def _beginning(self, walk: Walk, row: "Row[*tuple[Any, ...]]", legs: list[Leg]) -> None:
+        """An entry that begins a new log moves no money and decides no order."""
+        name = f"entry {row.leaf}"
+        for flaw in self._names.flaws(row.leaf, row, walk.booked_at, walk.booking_count):
+            self._find(name, flaw)
+        if row.message is None or self._verify_head(row.message) != row.content:
+            self._find(name, "Its old head does not bear the bank's signature.")
+        for leg in legs:
+            self._find(f"booking {leg.number} of account {leg.account}", f"It does not follow from {name}.")
+        walk.booked_at = row.booked_at
 
     # Bookings
 

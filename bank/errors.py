@@ -35,3 +35,7 @@ class Stopping(BankError):
 
 class ConfigurationError(BankError):
     """bank.toml or the bank's folder is not as it must be; the text names the file, the key and the remedy."""
+
+
+class BackupError(BankError):
+    """A backup cannot be made, is not what the bank wrote, or cannot be put in place; nothing was changed."""

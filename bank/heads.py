@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select
 
 from bank import schema
+from bank.beginning import begun_after
 from bank.errors import HistoryLost, LedgerError
 from bank.log import Log
 from bank.storage import Ledger
@@ -167,7 +168,10 @@ def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, ve
     ``stored`` is the newest head in the database: where there is one, there must be one outside.
     """
     path = head_file(ledger)
-    advice = "Restore the newest backup with `bank restore`; `bank audit` shows what is left."
+    advice = (
+        "`bank audit` shows what is left. Restore the newest backup with `bank restore`; where no backup holds more, "
+        "`bank begin-new-log` continues with what is left."
+    )
     try:
         message = path.read_bytes()
     except FileNotFoundError:
@@ -189,9 +193,18 @@ def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, ve
             f"The file {path} is not a head of a log: {error} Put the right one back. {advice}"
         ) from error
     if (head.bank, head.log) != (ledger.bank, ledger.log):
+        with ledger.reading() as connection:
+            # The new log was begun by the operator's word; a crash came before its first head was signed.
+            if head.bank == ledger.bank and begun_after(connection, ledger.log, head):
+                return
         raise HistoryLost(
-            f"The file {path} is a head of another log than that of {ledger.path}; put the right one back."
+            f"The file {path} is a head of another log than that of {ledger.path}; put the right one back. {advice}"
         )
+    require_contained(ledger, log, head, advice)
+
+
+def require_contained(ledger: Ledger, log: Log, head: TreeHead, advice: str) -> None:
+    """The ledger has all entries that a head of its log covers, byte for byte, else HistoryLost with the advice."""
     with ledger.reading() as connection:
         size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
     if head.size > size:

@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,18 @@ class BankHome:
         except BlockingIOError:
             return True
         return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While the block lasts no server runs in this folder; ConfigurationError if one does."""
+        with self.lock_path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(
+                    f"Another `bank serve` is running in {self.path}; stop that one first."
+                ) from None
+            yield
 
     def release(self) -> None:
         """End the agent that a command has used, unless a server in this folder uses it too."""

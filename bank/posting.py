@@ -11,13 +11,14 @@ from sqlalchemy import Column, Connection, select
 
 from bank import schema
 from bank.batch import Batch, Decided, Refused, Submission, identity, reused
+from bank.beginning import beginnings
 from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Stopping
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
 from bank.log import Growth, Log
 from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
 from protocol import canonical
-from protocol.receipts import LogEntry, Receipt
+from protocol.receipts import LogEntry, PlacedBeginning, Receipt
 
 __all__ = ["Outcome", "Posting", "Refused", "Submission"]
 
@@ -129,6 +130,17 @@ class Posting:
         """The newest signed head (OpenPGP message), and the path that proves it continues that of size ``since``."""
         head = self._heads.covering(since or 0)
         return head.message, self._consistency(since, head)
+
+    def beginnings(self, since: int | None) -> tuple[tuple[PlacedBeginning, ...], bytes, tuple[str, ...] | None]:
+        """Every entry that began a log anew, proved against the newest head, as in :meth:`head`."""
+        with self._ledger.reading() as connection:
+            found = beginnings(connection)
+        head = self._heads.covering(max(since or 0, *(leaf + 1 for leaf, _ in found), 0))
+        placed = (
+            PlacedBeginning(entry=data, index=leaf, proof=self._merkle.inclusion(leaf, head.size))
+            for leaf, data in found
+        )
+        return tuple(placed), head.message, self._consistency(since, head)
 
     def place(self, leaf: int) -> tuple[SignedHead, tuple[str, ...]]:
         """A signed head that covers a leaf, and the path that leads from the leaf to it."""

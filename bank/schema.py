@@ -23,6 +23,9 @@ REVISION: Final = "0002"
 BANK_ACCOUNT: Final = "0000"
 """The bank's own account: the other side of deposits and withdrawals, and the only one that may be negative."""
 
+LOG_STAGE: Final = "log"
+"""Stands in ``entry.stage`` where the entry decides no order but begins a new log (bank/beginning.py)."""
+
 APPEND_ONLY: Final = ("entry", "booking", "head", "revocation_list", "certificate")
 """Tables whose rows are never changed or deleted; the database refuses it."""
 
@@ -137,7 +140,10 @@ entry = Table(
 order as sent. ``hashes`` are those of every full subtree that this leaf completes, from the leaf upwards (log.py).
 ``identity`` is debtor, "/" and transfer identifier in one, because a batch looks up hundreds at once, and SQLite scans
 the table for a list of pairs. ``booking_count`` is how many orders were booked up to and including this one.
-``certificate_digest`` and ``revocation_number`` are those by which an order of the stage certified was accepted."""
+``certificate_digest`` and ``revocation_number`` are those by which an order of the stage certified was accepted.
+
+The entry that begins a new log has "log/" and the log's name as ``identity``; ``content`` and ``message`` are the old
+head, canonical and as it was signed."""
 
 booking = Table(
     "booking",

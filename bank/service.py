@@ -28,11 +28,13 @@ from protocol.messages import (
     Answer,
     AskBalance,
     AskBankKey,
+    AskBeginnings,
     AskEvidence,
     AskHead,
     AskStatement,
     Balance,
     BankKey,
+    Beginnings,
     Close,
     Closed,
     Evidence,
@@ -152,6 +154,8 @@ class Service:
             case AskHead():
                 head, path = self.posting.head(request.since)
                 return Head(consistency=path, head=head, log=self.ledger.log, number=request.number)
+            case AskBeginnings():
+                return self._beginnings(request)
             case AskEvidence():
                 return self._evidence(speaker, request)
             case AskBankKey():
@@ -266,6 +270,10 @@ class Service:
             number=request.number,
             time=format_time(self.clock()),
         )
+
+    def _beginnings(self, request: AskBeginnings) -> Answer:
+        found, head, path = self.posting.beginnings(request.since)
+        return Beginnings(beginnings=found, consistency=path, head=head, number=request.number)
 
     def _evidence(self, speaker: Speaker, request: AskEvidence) -> Answer:
         try:

@@ -1,6 +1,5 @@
 """All parts of a serving bank are put together here, and taken apart in the reverse order."""
 
-import fcntl
 import hashlib
 import os
 import resource
@@ -53,7 +52,8 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             "telephone the authority, then run `bank fetch`; `bank status` says where it stands."
         )
     with ExitStack() as stack:
-        stack.enter_context(_only_server(home))
+        # Two servers in one home would clear each other's small homes.
+        stack.enter_context(home.alone())
         runtime = runtime_folder(home.path)
         identities = Identities(runtime, authority, limits.active_customers)
         stack.callback(identities.close)
@@ -136,14 +136,3 @@ def runtime_folder(home: Path) -> Path:
     """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
     return (_TMPFS if os.access(_TMPFS, os.W_OK | os.X_OK) else home.resolve()) / f"countersign-bank-{digest}"
-
-
-@contextmanager
-def _only_server(home: BankHome) -> Iterator[None]:
-    """Two servers in one home would clear each other's small homes; the second is refused."""
-    with home.lock_path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"Another `bank serve` is running in {home.path}; stop that one first.") from None
-        yield

@@ -9,7 +9,7 @@ from protocol import canonical
 from protocol.codes import EXPLANATIONS, Reason
 from protocol.limits import STATEMENT_LINES
 from protocol.orders import Digest, Fingerprint, Identifier, Number, Time
-from protocol.receipts import LogIdentifier, Receipt, Size
+from protocol.receipts import LogIdentifier, PlacedBeginning, Receipt, Size
 from protocol.stages import Stage
 
 RequestNumber = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -149,6 +149,13 @@ class AskHead(_Wire, frozen=True, tag="ask-head"):
     since: Size | None
 
 
+class AskBeginnings(_Wire, frozen=True, tag="ask-beginnings"):
+    """Asks why the log is another than the client knows: for every entry that began a log anew."""
+
+    number: RequestNumber
+    since: Size | None
+
+
 class AskEvidence(_Wire, frozen=True, tag="ask-evidence"):
     """Asks for the evidence folder of one of the customer's own transfers."""
 
@@ -176,7 +183,16 @@ class Close(_Wire, frozen=True, tag="close"):
 
 
 Request = (
-    SubmitOrder | LookUpOrder | AskBalance | AskStatement | AskHead | AskEvidence | AskBankKey | RegisterKey | Close
+    SubmitOrder
+    | LookUpOrder
+    | AskBalance
+    | AskStatement
+    | AskHead
+    | AskBeginnings
+    | AskEvidence
+    | AskBankKey
+    | RegisterKey
+    | Close
 )
 
 
@@ -246,6 +262,18 @@ class Head(_Wire, frozen=True, tag="head"):
     number: RequestNumber
 
 
+class Beginnings(_Wire, frozen=True, tag="beginnings"):
+    """Every entry that began a log anew, in their order; none if the log is the bank's first.
+
+    ``head`` and ``consistency`` are as in Head; the entries are proved against that head.
+    """
+
+    beginnings: tuple[PlacedBeginning, ...]
+    consistency: tuple[Digest, ...] | None
+    head: bytes
+    number: RequestNumber
+
+
 class Evidence(_Wire, frozen=True, tag="evidence"):
     """Files of an evidence folder by name."""
 
@@ -282,7 +310,19 @@ class NumberedReceipt(_Wire, frozen=True, tag="numbered-receipt"):
     receipt: Receipt
 
 
-Answer = NumberedReceipt | Refusal | Unknown | Balance | Statement | Head | Evidence | BankKey | Registered | Closed
+Answer = (
+    NumberedReceipt
+    | Refusal
+    | Unknown
+    | Balance
+    | Statement
+    | Head
+    | Beginnings
+    | Evidence
+    | BankKey
+    | Registered
+    | Closed
+)
 
 
 def encode(message: Struct) -> bytes:

@@ -18,6 +18,10 @@ class ReceiptError(ProtocolError):
     """The bank's answer does not prove what it says."""
 
 
+class AnotherLog(ReceiptError):
+    """The head is of another log than the one that is known, which a restore at the bank explains, or a lie."""
+
+
 class LogEntry(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="log-entry"):
     """One final decision, a leaf of the log (its canonical bytes are hashed).
 
@@ -51,6 +55,34 @@ class TreeHead(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"
     size: Size
     time: Time
     version: Literal[1] = 1
+
+
+class LogBeginning(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="log-beginning"):
+    """The first entry of a log that the bank began anew after a loss, a leaf like every other.
+
+    The entries before it, ``continued_size`` of them, were taken over from the log ``continued_log``. ``old_head`` is
+    the last head that the bank knows to have signed before; if it is of that log, what it has beyond ``continued_size``
+    is lost.
+    """
+
+    booked: Time
+    continued_log: LogIdentifier
+    continued_size: Size
+    log: LogIdentifier
+    old_head: TreeHead
+    salt: Salt
+    version: Literal[1] = 1
+
+
+class PlacedBeginning(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="placed-beginning"):
+    """Proof that a log was begun anew. ``entry``: canonical bytes of a LogBeginning, at leaf ``index``.
+
+    ``proof``: inclusion path in the tree of the head that it comes with.
+    """
+
+    entry: bytes
+    index: Size
+    proof: tuple[Digest, ...]
 
 
 class Receipt(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="receipt"):
@@ -123,16 +155,39 @@ def check_order(entry: LogEntry, content: bytes, debtor: str, identifier: str) -
             )
 
 
+def check_beginning(beginning: PlacedBeginning, head: TreeHead) -> LogBeginning:
+    """What began a log anew, proved to lie at its place in the tree of a head whose signature was verified.
+
+    Raises ReceiptError for a wrong index, path, leaf or head.
+    """
+    found = canonical.decode_signed(LogBeginning, beginning.entry)
+    path = tuple(bytes.fromhex(item) for item in beginning.proof)
+    leaf = merkle.leaf_hash(beginning.entry)
+    if not merkle.verify_inclusion(leaf, beginning.index, head.size, path, bytes.fromhex(head.root)):
+        raise ReceiptError("What the bank says about a new log is not proven by the head that it signed; ask the bank.")
+    if found.continued_size != beginning.index or found.old_head.bank != head.bank:
+        raise ReceiptError("What the bank says about a new log contradicts its place in the log; ask the bank.")
+    return found
+
+
+def is_continued(older: TreeHead, newer: TreeHead, path: tuple[str, ...] | None) -> bool:
+    """Whether the tree of the newer head begins with that of the older (RFC 9162, section 2.1.4), whatever their log.
+
+    A new log after a loss takes over what is left of the old one, so this can hold between the two.
+    """
+    proof = tuple(bytes.fromhex(item) for item in path or ())
+    return newer.size >= older.size and merkle.verify_consistency(
+        older.size, newer.size, bytes.fromhex(older.root), bytes.fromhex(newer.root), proof
+    )
+
+
 def check_consistency(older: TreeHead, newer: TreeHead, path: tuple[str, ...] | None) -> None:
-    """The newer log is the older one with entries added (RFC 9162, section 2.1.4), else ReceiptError."""
+    """The newer log is the older one with entries added, else ReceiptError; AnotherLog if it is not that log."""
     if older.bank != newer.bank or older.log != newer.log:
-        raise ReceiptError(
+        raise AnotherLog(
             "The bank has begun another log than the one this customer knows; ask the bank why before you go on."
         )
-    proof = tuple(bytes.fromhex(item) for item in path or ())
-    if newer.size < older.size or not merkle.verify_consistency(
-        older.size, newer.size, bytes.fromhex(older.root), bytes.fromhex(newer.root), proof
-    ):
+    if not is_continued(older, newer, path):
         raise ReceiptError(
             "The bank's log does not continue the one that it signed before: history was changed. Keep the receipts "
             "and compare heads with others (`customer verify --head`)."
