@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 from sqlalchemy import func, select
@@ -74,7 +74,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"
     files: tuple[BackedUpFile, ...]
     log: LogIdentifier
     root: Digest
-    version: int = 1
+    version: Literal[1] = 1
 
 
 @dataclass(frozen=True)

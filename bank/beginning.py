@@ -16,9 +16,10 @@ from bank.errors import HistoryLost
 from bank.log import Growth, Log
 from bank.storage import Ledger
 from protocol import canonical
+from protocol.beginnings import LogBeginning
 from protocol.errors import MalformedContent
 from protocol.orders import format_time
-from protocol.receipts import LogBeginning, TreeHead
+from protocol.receipts import TreeHead
 
 SALT_BYTES: Final = 16
 LOG_BYTES: Final = 16

@@ -200,22 +200,24 @@ def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, ve
         raise HistoryLost(
             f"The file {path} is a head of another log than that of {ledger.path}; put the right one back. {advice}"
         )
-    require_contained(ledger, log, head, advice)
+    require_contained(ledger, log, head, f"the ledger {ledger.path}", f" Nothing is posted to it. {advice}")
 
 
-def require_contained(ledger: Ledger, log: Log, head: TreeHead, advice: str) -> None:
-    """The ledger has all entries that a head of its log covers, byte for byte, else HistoryLost with the advice."""
+def require_contained(ledger: Ledger, log: Log, head: TreeHead, name: str, advice: str = "") -> None:
+    """The ledger has all entries that a head of its log covers, byte for byte, else HistoryLost.
+
+    ``name`` is what the sentence calls the ledger, and ``advice`` ends it.
+    """
     with ledger.reading() as connection:
         size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
     if head.size > size:
         raise HistoryLost(
-            f"The bank signed a log of {head.size} entries, but the ledger {ledger.path} has {size}: the last "
-            f"{head.size - size} are lost. Nothing is posted to it. {advice}"
+            f"The bank signed a log of {head.size} entries, but {name} has {size}: the last {head.size - size} are "
+            f"lost.{advice}"
         )
     if log.root(head.size).hex() != head.root:
         raise HistoryLost(
-            f"The first {head.size} entries of {ledger.path} are not those that the bank signed: history was changed. "
-            f"Nothing is posted to it. {advice}"
+            f"The first {head.size} entries of {name} are not those that the bank signed: history was changed.{advice}"
         )
 
 

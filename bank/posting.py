@@ -18,7 +18,8 @@ from bank.log import Growth, Log
 from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
 from protocol import canonical
-from protocol.receipts import LogEntry, PlacedBeginning, Receipt
+from protocol.beginnings import PlacedBeginning
+from protocol.receipts import LogEntry, Receipt
 
 __all__ = ["Outcome", "Posting", "Refused", "Submission"]
 

@@ -43,8 +43,9 @@ from keyring.errors import UnsuitableKey
 from keyring.home import Home
 from keyring.sealed_keys import import_sealed
 from protocol import canonical
+from protocol.beginnings import LogBeginning
 from protocol.errors import MalformedContent
-from protocol.receipts import LogBeginning, TreeHead
+from protocol.receipts import TreeHead
 from protocol.secret import Secret
 
 UNFINISHED: Final = "restore.unfinished"
@@ -294,9 +295,9 @@ def _missing(ledger: Ledger, known: Sequence[OldHead]) -> str:
         if each.head.bank != ledger.bank or names.at(each.head.size) != each.head.log:
             return f"The bank has signed a head of the log {each.head.log}, which the backup does not hold."
         try:
-            require_contained(ledger, log, each.head, "")
+            require_contained(ledger, log, each.head, "the backup")
         except HistoryLost as error:
-            return str(error).strip()
+            return str(error)
     return ""
 
 

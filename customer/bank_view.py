@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from customer.errors import CustomerError, NotProven, NotReady
+from customer.errors import AnotherLogShown, CustomerError, NotProven, NotReady
 from customer.store import KeptHead
 from keyring.home import Home
 from protocol import canonical
 from protocol.errors import ProtocolError
-from protocol.receipts import LogEntry, Receipt, TreeHead, check_consistency, check_inclusion, check_order
+from protocol.receipts import AnotherLog, LogEntry, Receipt, TreeHead, check_consistency, check_inclusion, check_order
 
 if TYPE_CHECKING:
     from ca.messages import AuthorityKey, Certified
@@ -68,11 +68,16 @@ class BankView:
         return KeptHead(head, message)
 
     def continued(self, message: bytes, path: tuple[str, ...] | None, since: KeptHead | None) -> KeptHead:
-        """A head that the bank signed and that continues the one kept before, else NotProven."""
+        """A head that the bank signed and that continues the one kept before, else NotProven.
+
+        AnotherLogShown if it is of another log, which the bank may be able to explain.
+        """
         kept = self.open_head(message)
         if since is not None:
             try:
                 check_consistency(since.head, kept.head, path)
+            except AnotherLog as error:
+                raise AnotherLogShown(str(error)) from None
             except ProtocolError as error:
                 raise NotProven(str(error)) from None
         return kept

@@ -27,6 +27,10 @@ class NotProven(CustomerError):
     """The bank's answer does not prove what it says; it was kept, and nothing was believed."""
 
 
+class AnotherLogShown(NotProven):
+    """The bank's head is of another log than the one that is followed; customer/new_log.py asks why."""
+
+
 class OutcomeUnknown(CustomerError):
     """The order ``identifier`` may have reached the bank, and no proven answer came back."""
 

@@ -21,18 +21,26 @@ KEYS_FOLDER: Final = "gnupg"
 KEYLESS_FOLDER: Final = "views/keyless"
 
 
+def _untold(sentence: str) -> None:
+    """Nobody listens."""
+
+
 def _no_password() -> Secret:
     raise NotReady("The stage password needs the agreed password; name the bank's letter with --letter FILE.")
 
 
 @dataclass(frozen=True)
 class World:
-    """What is outside the program: time (Unix seconds), randomness, waiting, and whoever watches the wire."""
+    """What is outside the program: time (Unix seconds), randomness, waiting, whoever watches the wire, and the person.
+
+    ``tell`` gets a sentence that the person must see whatever was asked for.
+    """
 
     clock: Callable[[], float] = time.time
     random: Callable[[int], bytes] = os.urandom
     sleep: Callable[[float], None] = time.sleep
     watch: Watch = unwatched
+    tell: Callable[[str], None] = _untold
 
 
 @dataclass(frozen=True)

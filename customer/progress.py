@@ -8,7 +8,10 @@ from customer import bank_view, revocations
 from customer.config import FILE_NAME, Config
 from customer.errors import NotReady
 from customer.home import KEYS_FOLDER, CustomerHome
+from customer.new_log import what_happened
 from customer.store import Fact
+from protocol import canonical
+from protocol.beginnings import LogBeginning
 from protocol.orders import format_time
 from protocol.stages import Stage
 
@@ -182,6 +185,13 @@ def _warnings(home: CustomerHome, until: int | None) -> tuple[str, ...]:
             f"The authority's revocation list {kept.number} runs out in {_days(kept.next_update - now)}, on "
             f"{format_time(kept.next_update)}; take a newer one with `customer fetch`. If the desk has none, the "
             "authority's operator must run `ca crl`."
+        )
+    if beginning := home.store.fact(Fact.NEW_LOG):
+        found.append(what_happened(canonical.decode(LogBeginning, beginning)))
+    if lost := home.store.lost():
+        found.append(
+            f"The bank has lost {len(lost)} transfer(s) whose receipts are kept here: {', '.join(sorted(lost))}. Send "
+            "again those that you want still, with `customer resume --lost`."
         )
     if count := len(home.store.in_doubt()):
         found.append(f"The outcome of {count} transfer(s) is not known; find out with `customer resume`.")

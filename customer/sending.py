@@ -8,11 +8,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from customer import conversing
+from msgspec.structs import replace as replaced
+
+from customer import conversing, new_log
 from customer.bank_view import BankView, require_about
-from customer.errors import CustomerError, NotProven, NotSent, OutcomeUnknown, RefusedByBank
+from customer.errors import AnotherLogShown, CustomerError, NotProven, NotSent, OutcomeUnknown, RefusedByBank
 from customer.home import CustomerHome
-from customer.store import State, StoredOrder
+from customer.store import KeptHead, State, StoredOrder
 from customer.wire import Event
 from keyring.errors import KeyringError
 from keyring.printable import printable
@@ -91,9 +93,12 @@ def send(home: CustomerHome, wish: Wish) -> Outcome:
     return _deliver(home, order, fresh=True)
 
 
-def send_again(home: CustomerHome, order: StoredOrder) -> Outcome:
-    """Settle an order of the outbox: ask first, then send the bytes of that time. Errors as for :func:`send`."""
-    return _deliver(home, order, fresh=False)
+def send_again(home: CustomerHome, order: StoredOrder, *, lost: bool = False) -> Outcome:
+    """Settle an order of the outbox: ask first, then send the bytes of that time. Errors as for :func:`send`.
+
+    ``lost``: also if it was settled before, and the bank has said that it lost the entry.
+    """
+    return _deliver(home, order, fresh=False, lost=lost)
 
 
 def outcome_of(order: StoredOrder) -> Outcome | None:
@@ -169,17 +174,17 @@ def _made(home: CustomerHome, wish: Wish, stage: Stage) -> StoredOrder:
     return StoredOrder(order.transfer_identifier, stage, State.SENDING, content, message)
 
 
-def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool) -> Outcome:
+def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool, lost: bool = False) -> Outcome:
     """Get the bank's decision on an order of the outbox; ``fresh``: it was written down just now, by us."""
     # An order of a stage that has become too weak can still be asked about, in the stage that is used now.
     stage = max(order.stage, home.store.floor(), key=lambda each: each.rank)
-    delivery = _Delivery(home, order, fresh=fresh)
+    delivery = _Delivery(home, order, fresh=fresh, lost=lost)
     try:
         # Under the certificate that the order names, so that the same bytes still count after a renewal.
         with conversing.conversation(home, stage, certificate=order.order.certificate) as talk:
             return delivery.decision(talk)
     except (ProtocolError, KeyringError, CustomerError) as error:
-        if order.receipt is not None and not isinstance(error, NotProven):
+        if order.receipt is not None and not lost and not isinstance(error, NotProven):
             return Outcome(order, decode_entry(order.receipt.entry), order.receipt, earlier=True)
         raise delivery.failure(error) from error
     except KeyboardInterrupt as interrupt:
@@ -191,8 +196,9 @@ def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool) -> Outcome:
 class _Delivery:
     """One try to have one order decided; it knows whether the order may have reached the bank."""
 
-    def __init__(self, home: CustomerHome, order: StoredOrder, *, fresh: bool) -> None:
+    def __init__(self, home: CustomerHome, order: StoredOrder, *, fresh: bool, lost: bool) -> None:
         self._home = home
+        self._lost = lost
         self._store = home.store
         self._order = order
         self._fresh = fresh
@@ -206,13 +212,13 @@ class _Delivery:
         # A message under the password is refused in clear if the password is wrong, which proves nothing; so there
         # the question goes first, and an order is sent only after a proven answer.
         if not self._fresh or not talk.stage.has_session:
-            outcome = self._looked_up(self._look_up(talk), view)
+            outcome = self._looked_up(self._look_up(talk), talk, view)
             if outcome is not None:
                 return outcome
             self._require_sendable(talk.stage)
         answer = self._submit(talk)
         if isinstance(answer, NumberedReceipt):
-            return self._accepted(answer.receipt, view)
+            return self._accepted(answer.receipt, talk, view)
         if isinstance(answer, Refusal):
             return self._refused(answer, talk, view)
         raise RemoteProtocolError("The bank answered something else than a receipt.")
@@ -241,9 +247,9 @@ class _Delivery:
         )
         return answer
 
-    def _looked_up(self, answer: Answer, view: BankView) -> Outcome | None:
+    def _looked_up(self, answer: Answer, talk: "Conversation", view: BankView) -> Outcome | None:
         if isinstance(answer, NumberedReceipt):
-            return self._accepted(answer.receipt, view)
+            return self._accepted(answer.receipt, talk, view)
         if isinstance(answer, Refusal):
             if answer.reason is Reason.IDENTIFIER_REUSED or not self._in_doubt_before:
                 return self._final_refusal(answer)
@@ -251,11 +257,22 @@ class _Delivery:
         if not isinstance(answer, Unknown):
             raise RemoteProtocolError("The bank answered something else than what became of the transfer.")
         if self._order.receipt is not None:
+            self._require_wished_again()
+        return None
+
+    def _require_wished_again(self) -> None:
+        """A transfer that was proven once is sent again only if the bank said that it lost it, and the person asks."""
+        identifier = self._order.identifier
+        if identifier not in self._store.lost():
             raise NotProven(
                 "The bank says that it does not know this transfer, but its receipt is kept here and proven. Nothing "
-                f"was sent again; keep the receipt and ask the bank (`customer verify {self._order.identifier}`)."
+                f"was sent again; keep the receipt and ask the bank (`customer verify {identifier}`)."
             )
-        return None
+        if not self._lost:
+            raise NotProven(
+                f"The bank has lost the transfer {identifier}; its receipt is kept here and proves that it was decided "
+                "(`customer verify`). Nothing was sent again; if you want it still, use `customer resume --lost`."
+            )
 
     def _require_sendable(self, stage: Stage) -> None:
         named = self._order.order.certificate
@@ -284,14 +301,17 @@ class _Delivery:
         (answer,) = talk.ask(request)
         return answer
 
-    def _accepted(self, receipt: Receipt, view: BankView) -> Outcome:
+    def _accepted(self, receipt: Receipt, talk: "Conversation", view: BankView) -> Outcome:
         watch = self._home.world.watch
         watch(Event("The receipt's entry, a leaf of the bank's log", content=receipt.entry))
         watch(Event("The head of the log in the receipt, signed by the bank", message=receipt.head))
         try:
-            entry, kept = view.proven(receipt, self._since)
+            receipt, entry, kept = self._proven(receipt, talk, view)
             require_about(entry, self._order.content)
             state = State.POSTED if entry.status is Status.SETTLED else State.REFUSED
+            if self._order.receipt is not None and self._lost:
+                earlier = canonical.encode(self._order.receipt)
+                self._store.doubt(self._order.identifier, earlier, "The bank lost this entry, and decided it anew.")
             self._store.settle(self._order.identifier, state, receipt, kept)
         except NotProven as error:
             self._store.doubt(self._order.identifier, canonical.encode(receipt), str(error))
@@ -299,10 +319,24 @@ class _Delivery:
         watch(Event("Proven: the entry is about this order, it is in the log, and the log continues the known one"))
         return Outcome(replace(self._order, state=state, receipt=receipt), entry, receipt, earlier=receipt.duplicate)
 
+    def _proven(self, receipt: Receipt, talk: "Conversation", view: BankView) -> tuple[Receipt, LogEntry, KeptHead]:
+        """The receipt proven; if the bank has begun a new log it is asked why, and for a receipt that continues it."""
+        try:
+            return receipt, *view.proven(receipt, self._since)
+        except AnotherLogShown:
+            if self._since is None:
+                raise
+        self._since = new_log.follow(self._home, talk, view, self._since)
+        answer = self._look_up(talk)
+        if not isinstance(answer, NumberedReceipt):
+            raise NotProven("The bank gave a receipt and then does not know it; ask the bank.")
+        again = replaced(answer.receipt, duplicate=receipt.duplicate)
+        return again, *view.proven(again, self._since)
+
     def _refused(self, refusal: Refusal, talk: "Conversation", view: BankView) -> Outcome:
         """An unlogged refusal of these bytes; what was sent before them may have been decided all the same."""
         if self._in_doubt_before and refusal.reason is not Reason.IDENTIFIER_REUSED:
-            outcome = self._looked_up(self._look_up(talk), view)
+            outcome = self._looked_up(self._look_up(talk), talk, view)
             if outcome is not None:
                 return outcome
             if EXPLANATIONS[refusal.reason].retry_helps:

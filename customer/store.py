@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +53,8 @@ class Fact(StrEnum):
     AUTHORITY_KEY = "authority-key"
     AUTHORITY_ROOT = "authority-root"
     ASK_REVOCATIONS_AT = "ask-revocations-at"
+    NEW_LOG = "new-log"
+    LOST = "lost"
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,8 @@ class Store:
                 "UPDATE outbox SET state = ?, receipt = ?, refusal = NULL WHERE identifier = ?",
                 (state.value, canonical.encode(receipt), identifier),
             )
+            if identifier in (lost := self.lost()):
+                self._set(database, Fact.LOST, "\n".join(sorted(lost - {identifier})).encode())
 
     def refuse(self, identifier: str, refusal: Refusal) -> None:
         """Keep an answer that the bank did not log; a receipt that is there already outweighs it."""
@@ -225,12 +229,25 @@ class Store:
         rows = self._all("SELECT head, message FROM heads ORDER BY size")
         return tuple(KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) for row in rows)
 
-    def keep_head(self, kept: KeptHead, *, follow: bool = False) -> None:
-        """Keep a verified head; the first decides which log is followed, later only ``follow``. Raises NotProven."""
+    def keep_head(self, kept: KeptHead) -> None:
+        """Keep a verified head; the first decides which log is followed. Raises NotProven."""
         with self._writing() as database:
             self._keep(database, kept)
-            if follow:
-                self._set(database, Fact.LOG, kept.head.log.encode())
+
+    def follow_log(self, kept: KeptHead, beginning: bytes, lost: Iterable[str]) -> None:
+        """Follow another log from this verified head on; ``beginning`` is its LogBeginning, canonical.
+
+        ``lost`` are transfers whose receipts the new log does not know any more; others were lost before.
+        """
+        with self._writing() as database:
+            self._keep(database, kept)
+            self._set(database, Fact.LOG, kept.head.log.encode())
+            self._set(database, Fact.NEW_LOG, beginning)
+            self._set(database, Fact.LOST, "\n".join(sorted({*self.lost(), *lost})).encode())
+
+    def lost(self) -> frozenset[str]:
+        """Transfers whose proven receipt is kept here, and whose entry the bank has lost since."""
+        return frozenset((self.fact(Fact.LOST) or b"").decode().split())
 
     # Certificates
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from customer import conversing
+from customer import conversing, new_log
 from customer.bank_view import BankView, require_about
-from customer.errors import CustomerError, NotProven, NotReady
+from customer.errors import AnotherLogShown, CustomerError, NotProven, NotReady
 from customer.home import CustomerHome
 from customer.store import KeptHead, StoredOrder
 from protocol.errors import ProtocolError
 from protocol.messages import AskHead, Head
-from protocol.receipts import LogEntry, check_consistency, check_inclusion
+from protocol.receipts import LogEntry, check_inclusion, is_continued
 from protocol.stages import Stage
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Verified:
-    """A receipt that was verified again."""
+    """A receipt that was verified again; ``lost`` says that the bank has lost its entry since."""
 
     order: StoredOrder
     entry: LogEntry
     index: int
     size: int
+    lost: bool = False
 
 
 def receipts(home: CustomerHome, identifier: str | None) -> tuple[Verified, ...]:
@@ -43,8 +44,8 @@ def receipts(home: CustomerHome, identifier: str | None) -> tuple[Verified, ...]
         orders = (found,)
     if not orders:
         return ()
-    view = _any_view(home)
-    return tuple(_receipt(view, order) for order in orders)
+    view, lost = _any_view(home), home.store.lost()
+    return tuple(_receipt(view, order, lost=order.identifier in lost) for order in orders)
 
 
 def compare_head(home: CustomerHome, file: Path, stage: Stage) -> tuple[KeptHead, KeptHead]:
@@ -61,16 +62,28 @@ def compare_head(home: CustomerHome, file: Path, stage: Stage) -> tuple[KeptHead
     with conversing.conversation(home, stage) as talk:
         view = conversing.view_in(home, talk)
         given = view.open_head(data)
-        after_given, newest, path = _same_head(talk, view, given, kept)
+        try:
+            after_given, newest, path = _same_head(talk, view, given, kept)
+        except AnotherLogShown:
+            if kept is None:
+                raise
+            kept = new_log.follow(home, talk, view, kept)
+            after_given, newest, path = _same_head(talk, view, given, kept)
+        if given.head.log != after_given.head.log and not new_log.explained(talk, view, given)[1].whole:
+            raise NotProven(
+                f"The given head has {given.head.size} entries of the log {given.head.log}, and the bank has lost some "
+                "of them. Keep both heads, show them to the other customer, and ask the bank what became of them."
+            )
     if after_given.head.size < given.head.size and after_given.head.log == given.head.log:
         raise NotProven(
             f"The bank signed a log of {given.head.size} entries for somebody else and shows {newest.head.size} here: "
             "it hides entries from one of you. Keep both heads, and show them to the other customer."
         )
-    try:
-        check_consistency(given.head, after_given.head, path)
-    except ProtocolError as error:
-        raise NotProven(f"The given head and this customer's do not lie in one log. {error}") from None
+    if not is_continued(given.head, after_given.head, path) or given.head.bank != after_given.head.bank:
+        raise NotProven(
+            "The given head and this customer's do not lie in one log: the bank showed you different histories. Keep "
+            "both heads as evidence, and show them to the other customer."
+        )
     if after_given.head.root != newest.head.root:
         raise NotProven("The bank answered the same question with two different logs; keep both heads as evidence.")
     home.store.keep_head(newest)
@@ -94,18 +107,17 @@ def _same_head(
     raise CustomerError("The bank's log grows too fast to be compared just now; try again.")
 
 
-def follow_log(home: CustomerHome, log: str, stage: Stage) -> KeptHead:
+def follow_log(home: CustomerHome, log: str, stage: Stage) -> tuple[KeptHead, frozenset[str]]:
     """Follow another log from now on, which the bank has begun and named on the telephone; the old heads are kept.
 
-    Raises NotProven if the bank's newest head is of yet another log.
+    Gives its newest head, and the transfers whose entries it has lost. Raises NotProven if the bank's log is yet
+    another, or does not say by a proven entry why it was begun.
     """
+    since = home.store.newest_head()
+    if since is None:
+        raise NotReady("No head is kept yet, so the first log that the bank shows is followed; there is none to leave.")
     with conversing.conversation(home, stage) as talk:
-        view = conversing.view_in(home, talk)
-        kept = view.open_head(conversing.ask(talk, AskHead(number=0, since=None), Head).head)
-    if kept.head.log != log:
-        raise NotProven(f"The bank's log is {kept.head.log}, not {log!a}; ask the bank again. Nothing was changed.")
-    home.store.keep_head(kept, follow=True)
-    return kept
+        return new_log.follow_by_word(home, talk, conversing.view_in(home, talk), since, log)
 
 
 def save_head(home: CustomerHome, file: Path) -> KeptHead:
@@ -120,7 +132,7 @@ def save_head(home: CustomerHome, file: Path) -> KeptHead:
     return newest
 
 
-def _receipt(view: BankView, order: StoredOrder) -> Verified:
+def _receipt(view: BankView, order: StoredOrder, *, lost: bool) -> Verified:
     receipt = order.receipt
     if receipt is None:
         raise CustomerError(f"There is no receipt for {order.identifier}.")
@@ -130,7 +142,7 @@ def _receipt(view: BankView, order: StoredOrder) -> Verified:
     except ProtocolError as error:
         raise NotProven(str(error)) from None
     require_about(entry, order.content)
-    return Verified(order, entry, receipt.index, kept.head.size)
+    return Verified(order, entry, receipt.index, kept.head.size, lost)
 
 
 def _any_view(home: CustomerHome) -> BankView:

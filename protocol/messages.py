@@ -6,10 +6,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol import canonical
+from protocol.beginnings import PlacedBeginning
 from protocol.codes import EXPLANATIONS, Reason
 from protocol.limits import STATEMENT_LINES
 from protocol.orders import Digest, Fingerprint, Identifier, Number, Time
-from protocol.receipts import LogIdentifier, PlacedBeginning, Receipt, Size
+from protocol.receipts import LogIdentifier, Receipt, Size
 from protocol.stages import Stage
 
 RequestNumber = Annotated[int, Meta(ge=0, lt=2**53)]

@@ -57,34 +57,6 @@ class TreeHead(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"
     version: Literal[1] = 1
 
 
-class LogBeginning(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="log-beginning"):
-    """The first entry of a log that the bank began anew after a loss, a leaf like every other.
-
-    The entries before it, ``continued_size`` of them, were taken over from the log ``continued_log``. ``old_head`` is
-    the last head that the bank knows to have signed before; if it is of that log, what it has beyond ``continued_size``
-    is lost.
-    """
-
-    booked: Time
-    continued_log: LogIdentifier
-    continued_size: Size
-    log: LogIdentifier
-    old_head: TreeHead
-    salt: Salt
-    version: Literal[1] = 1
-
-
-class PlacedBeginning(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="placed-beginning"):
-    """Proof that a log was begun anew. ``entry``: canonical bytes of a LogBeginning, at leaf ``index``.
-
-    ``proof``: inclusion path in the tree of the head that it comes with.
-    """
-
-    entry: bytes
-    index: Size
-    proof: tuple[Digest, ...]
-
-
 class Receipt(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="receipt"):
     """What the bank answers to an order, for acceptance and refusal alike.
 
@@ -153,21 +125,6 @@ def check_order(entry: LogEntry, content: bytes, debtor: str, identifier: str) -
             raise ReceiptError(
                 f"The receipt is about something else: its {field} differs from the order that was sent."
             )
-
-
-def check_beginning(beginning: PlacedBeginning, head: TreeHead) -> LogBeginning:
-    """What began a log anew, proved to lie at its place in the tree of a head whose signature was verified.
-
-    Raises ReceiptError for a wrong index, path, leaf or head.
-    """
-    found = canonical.decode_signed(LogBeginning, beginning.entry)
-    path = tuple(bytes.fromhex(item) for item in beginning.proof)
-    leaf = merkle.leaf_hash(beginning.entry)
-    if not merkle.verify_inclusion(leaf, beginning.index, head.size, path, bytes.fromhex(head.root)):
-        raise ReceiptError("What the bank says about a new log is not proven by the head that it signed; ask the bank.")
-    if found.continued_size != beginning.index or found.old_head.bank != head.bank:
-        raise ReceiptError("What the bank says about a new log contradicts its place in the log; ask the bank.")
-    return found
 
 
 def is_continued(older: TreeHead, newer: TreeHead, path: tuple[str, ...] | None) -> bool:

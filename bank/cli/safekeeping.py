@@ -16,7 +16,7 @@ from keyring.console import json_text, read_passphrase, with_home, with_json
 
 if TYPE_CHECKING:
     from bank.backup import Progress
-    from protocol.receipts import LogBeginning
+    from protocol.beginnings import LogBeginning
 
 _KEYS = "--keys-passphrase-file"
 

@@ -46,13 +46,18 @@ def open_home(
     folder: Path, *, letter: Path | None = None, passphrase_file: Path | None = None, world: "World | None" = None
 ) -> "CustomerHome":
     """The customer's home with what opens key and messages."""
-    from customer.home import CustomerHome, Secrets
+    from dataclasses import replace
+
+    from customer.home import CustomerHome, Secrets, World
+
+    def tell(sentence: str) -> None:
+        click.echo(printable(sentence), err=True)
 
     def password() -> "Secret":
         return _agreed_password(letter, home.number)
 
     passphrase = read_passphrase(passphrase_file) if passphrase_file else None
-    home = CustomerHome.open(folder, world, Secrets(passphrase, password))
+    home = CustomerHome.open(folder, replace(world or World(), tell=tell), Secrets(passphrase, password))
     return home
 
 

@@ -93,8 +93,11 @@ def verify(
             kept = verifying.save_head(customer, save_head)
             _say(as_json, {"log": kept.head.log, "size": kept.head.size, "file": str(save_head)})
         elif follow_log:
-            kept = verifying.follow_log(customer, follow_log, stage_of(customer, stage))
-            _say(as_json, {"log": kept.head.log, "size": kept.head.size})
+            kept, lost = verifying.follow_log(customer, follow_log, stage_of(customer, stage))
+            facts: dict[str, object] = {"log": kept.head.log, "size": kept.head.size}
+            _say(as_json, {**facts, "lost": sorted(lost) if as_json else len(lost)})
+            if lost and not as_json:
+                click.echo(f"The bank has lost these of your transfers: {', '.join(sorted(lost))}.\n{_LOST}")
         elif head:
             given, newest = verifying.compare_head(customer, head, stage_of(customer, stage))
             _say(as_json, {"log": newest.head.log, "given size": given.head.size, "newest size": newest.head.size})
@@ -102,6 +105,12 @@ def verify(
                 click.echo("The given head and yours lie in one log; the bank showed both the same history.")
         else:
             _receipts(verifying.receipts(customer, identifier), as_json)
+
+
+_LOST = (
+    "Their receipts are kept here and prove that the bank had decided them (`customer verify`). Those that you want "
+    "still are sent again, unchanged, by `customer resume --lost`."
+)
 
 
 def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
@@ -113,6 +122,7 @@ def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
             "entry": each.index,
             "size": each.size,
             "booked": each.entry.booked,
+            "lost": each.lost,
         }
         for each in found
     ]
@@ -121,9 +131,13 @@ def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
     elif not rows:
         click.echo("No receipt is kept here yet.")
     else:
-        shown = [["-" if cell is None else cell for cell in row.values()] for row in rows]
-        click.echo(table(shown, [name.replace("transfer_", "") for name in rows[0]]))
+        columns = [name for name in rows[0] if name != "lost"]
+        shown = [["-" if row[name] is None else row[name] for name in columns] for row in rows]
+        click.echo(table(shown, [name.replace("transfer_", "") for name in columns]))
         click.echo(f"\n{len(rows)} receipt(s) verified: each is about its order, in the log, and signed by the bank.")
+        lost = [each.order.identifier for each in found if each.lost]
+        if lost:
+            click.echo(f"\nThe bank has lost these entries since: {', '.join(lost)}.\n{_LOST}")
 
 
 def _say(as_json: bool, facts: dict[str, object]) -> None:

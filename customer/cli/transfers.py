@@ -113,12 +113,13 @@ def outbox(home: Path, as_json: bool) -> None:
 
 @click.command(epilog="Example: customer resume")
 @_HOME
+@click.option("--lost", is_flag=True, help="Also send again what the bank had decided, and says that it has lost.")
 @with_letter
 @with_passphrase
 @with_json
 @click.pass_context
 def resume(
-    context: click.Context, home: Path, letter: Path | None, passphrase_file: Path | None, as_json: bool
+    context: click.Context, home: Path, lost: bool, letter: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """Find out what became of transfers whose outcome is unknown; what the bank never got is sent again, unchanged.
 
@@ -130,10 +131,11 @@ def resume(
     results: list[dict[str, object]] = []
     unknown = 0
     with open_home(home, letter=letter, passphrase_file=passphrase_file) as customer:
-        orders = customer.store.in_doubt()
+        gone = customer.store.lost() if lost else frozenset()
+        orders = (*customer.store.in_doubt(), *(each for each in customer.store.orders() if each.identifier in gone))
         for order in orders:
             try:
-                outcome = send_again(customer, order)
+                outcome = send_again(customer, order, lost=lost)
             except CustomerError as error:
                 state = "unknown" if isinstance(error, OutcomeUnknown) else "unsent"
                 unknown += state == "unknown"

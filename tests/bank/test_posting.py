@@ -367,3 +367,23 @@ def test_deposits_and_withdrawals_take_the_same_path(bank: Bank) -> None:
     too_much = accounts.withdrawal(bank.ledger, "1001", "31", "cash", identifier="w-2", created=created)
     assert entry_of(bank.post(too_much)).reason == Reason.INSUFFICIENT_FUNDS
     assert bank.balances() == {"0000": -3000, "1001": 3000}
+
+
+def test_trial_13_a_retry_years_later_gets_the_same_entry_proved_against_a_current_head(bank: Bank) -> None:
+    """The order is far too old to be decided, but it was decided then; the honest twin is an order that was not."""
+    bank.open_accounts(n1001="50.00", n1002="0")
+    order, other = bank.order("1001", "1002", "5.00"), bank.order("1001", "1002", "6.00")
+    first = receipt_of(bank.post(order))
+    bank.clock.now += 10 * 365 * 86_400
+    bank.restart()
+    bank.deposit("1002", "1.00")
+    for again in (bank.post(order), bank.posting.look_up("1001", *retried(order))):
+        receipt = receipt_of(again)
+        assert (receipt.entry, receipt.index, receipt.duplicate) == (first.entry, first.index, True)
+        assert bank.prove(receipt) == entry_of(first)
+        assert receipt.head == bank.posting.head(None)[0] != first.head
+    assert entry_of(bank.post(other)).reason is Reason.DATE
+
+
+def retried(order: Submission) -> tuple[str, str, None]:
+    return order.order.transfer_identifier, canonical.digest(order.content), None

@@ -25,7 +25,7 @@ import ca.x509.root
 from bank import config as bank_config
 from bank import decide, service
 from keyring import certification, keys, packets, worker
-from protocol import canonical, frames, letter, limits, messages, orders, receipts, records
+from protocol import beginnings, canonical, frames, letter, limits, messages, orders, receipts, records
 from protocol.codes import EXPLANATIONS, Reason, Status
 from protocol.errors import MalformedContent
 from protocol.frames import FrameType
@@ -33,7 +33,7 @@ from protocol.stages import Stage
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 UNTAGGED = "statement line"
-SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, ca.messages, ca.requests, ca.notices)
+SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, beginnings, ca.messages, ca.requests, ca.notices)
 LIMITING: tuple[ModuleType, ...] = (
     *(limits, frames, records, letter, packets, keys, worker, ca.documents, decide, service),
     *(ca.x509.crl, ca.x509.request, ca.x509.root),

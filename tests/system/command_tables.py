@@ -4,7 +4,7 @@ COMMANDS = {
     "ca": ("init serve requests confirm issue list fingerprint reopen revoke crl renew show status publish"),
     "bank": (
         "init request fetch fingerprint serve open-account deposit withdraw accounts transfers statement evidence "
-        "audit status"
+        "audit status backup restore begin-new-log"
     ),
     "customer": (
         "init register request fetch fingerprint send balance statement outbox resume evidence verify status "
@@ -116,6 +116,15 @@ bank     --home             --home        evidence --home {nowhere} x --debtor 1
 bank     --since            --since       audit --home {bank} --since -1
 bank     --home             --home        audit --home {nowhere}
 bank     --home             --home        status --home {nowhere}
+bank     --out              --out         backup --home {bank} --out {text}
+bank     --keys-passphrase-file passphrase backup --home {bank} --out {new} --keys-passphrase-file {nothing}
+bank     --home             --home        backup --home {nowhere} --out {new}
+bank     backup             backup        restore --home {new} {nowhere}
+bank     --head             ledger        restore --home {bank} {backup} --head {text}
+bank     --keys-passphrase-file passphrase restore --home {new} {backup} --keys-passphrase-file {nothing}
+bank     --home             ledger        restore --home {bank} {backup}
+bank     --home             --home        begin-new-log --home {nowhere}
+bank     --home             running       begin-new-log --home {bank}
 customer --letter           letter        init --home {new} --no-passphrase --letter {nowhere}
 customer --letter           line          init --home {new} --no-passphrase --letter {text}
 customer --passphrase-file  passphrase    init --home {new} --letter {letter} --passphrase-file {nothing}
@@ -213,6 +222,7 @@ bank     transfers
 bank     statement 1001
 bank     audit
 bank     status
+bank     backup --out {new}
 customer request
 customer fetch
 customer fingerprint

@@ -53,6 +53,7 @@ def places(shared: Stand) -> dict[str, str]:
     caller = ("--caller-code", shared.town.letter("carol").caller_code, "--operator", "operator")
     run("ca", "confirm", confirmed, "--home", shared.town.ca, *caller, "--words", words)
     shutil.copytree(shared.home, folder / "idle", ignore=shutil.ignore_patterns("S.*"))
+    shared.bank("backup", "--out", folder / "backup")
     hexadecimal = "AB" * 20
     typed = {
         "--number": "1",
@@ -77,6 +78,7 @@ def places(shared: Stand) -> dict[str, str]:
         "bobs": str(people["bob"].letter),
         "certificate": str(shared.home / "certificate.pgp"),
         "key": people["alice"].here("fingerprint", "--json").json()["fingerprint"],
+        "backup": str(folder / "backup"),
         "text": str(text),
         "secret": str(secret),
         "nothing": str(nothing),
@@ -152,7 +154,7 @@ def test_json_is_json(places: dict[str, str], tmp_path: Path, program: str, line
     assert done.code == 0, done.said
     assert isinstance(json.loads(done.out), dict | list)
     # And without it, words for people.
-    if not line.startswith(("request", "evidence")):
+    if not line.startswith(("request", "evidence", "backup")):
         plain = call(program, f"{line}{at}", places, tmp_path / "new")
         assert plain.code == 0, plain.said
         assert not plain.out.lstrip().startswith(("{", "["))

@@ -173,6 +173,12 @@ class Person:
         with _database(self.home / "customer.sqlite") as database:
             database.execute(f"DELETE FROM {table} WHERE {condition}")
 
+    def forget_receipt(self, identifier: str) -> None:
+        """What became of this transfer is not known here any more."""
+        with _database(self.home / "customer.sqlite") as database:
+            change = "UPDATE outbox SET state = 'unknown', receipt = NULL WHERE identifier = ?"
+            database.execute(change, (identifier,))
+
     def forget_floor(self) -> None:
         self.forget("facts", "name = 'floor'")
 
