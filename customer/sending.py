@@ -196,7 +196,7 @@ def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool, lost: bool 
 class _Delivery:
     """One try to have one order decided; it knows whether the order may have reached the bank."""
 
-    def __init__(self, home: CustomerHome, order: StoredOrder, *, fresh: bool, lost: bool) -> None:
+    def __init__(self, home: CustomerHome, order: StoredOrder, *, fresh: bool, lost: bool = False) -> None:
         self._home = home
         self._lost = lost
         self._store = home.store

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from protocol import canonical, letter, merkle, records
+from protocol.beginnings import PlacedBeginning, check_new_log
 from protocol.errors import MalformedContent, RemoteProtocolError
 from protocol.frames import Frame, FrameReader
 from protocol.money import AmountError, format_amount, parse_amount
@@ -205,6 +206,24 @@ def test_consistency_paths(tree: dict[str, Any]) -> None:
 @named("receipts.json")
 def test_receipts(vector: dict[str, Any]) -> None:
     assert failing_check(vector) == vector["wrong"]
+
+
+@named("beginnings.json")
+def test_new_logs(vector: dict[str, Any]) -> None:
+    older, head = (
+        canonical.decode_signed(TreeHead, msgspec.json.encode(vector[name], order="sorted"))
+        for name in ("older", "head")
+    )
+    path = None if vector["consistency"] is None else tuple(vector["consistency"])
+    begun = tuple(
+        PlacedBeginning(bytes.fromhex(each["entry"]), each["index"], tuple(each["proof"]))
+        for each in vector["beginnings"]
+    )
+    try:
+        outcome = "followed" if check_new_log(older, head, path, begun).whole else "lost"
+    except (ReceiptError, MalformedContent):
+        outcome = "refused"
+    assert outcome == vector["outcome"]
 
 
 def failing_check(vector: dict[str, Any]) -> str | None:

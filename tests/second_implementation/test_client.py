@@ -1,6 +1,7 @@
 """A client that knows nothing but docs/protocol.md banks with the real server, in every stage, over TCP."""
 
 import ast
+import base64
 import inspect
 import json
 import signal
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,7 @@ class World:
     """An authority and a bank, made and served by their own commands."""
 
     folder: Path
+    servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def run(self, command: str, *arguments: str) -> str:
         done = subprocess.run(
@@ -43,7 +46,12 @@ class World:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, command: str) -> subprocess.Popen[bytes]:
+    def stop(self, command: str) -> None:
+        server = self.servers.pop(command)
+        server.send_signal(signal.SIGTERM)
+        server.wait(SECONDS)
+
+    def start(self, command: str) -> None:
         output = self.folder / f"{command}.out"
         with output.open("wb") as out:
             process = subprocess.Popen(
@@ -52,12 +60,12 @@ class World:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
+        self.servers[command] = process
         deadline = time.monotonic() + SECONDS
         while b" at 127.0.0.1:" not in output.read_bytes():
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.02)
-        return process
 
     def certify(self, number: str, fingerprint: str) -> None:
         """The operator's side of the telephone call."""
@@ -86,18 +94,16 @@ def world(make_short_tmp: Callable[[], Path]) -> Iterator[World]:
     authority = json.loads(world.run("ca", "fingerprint", "--json"))["fingerprint"]
     arguments = ("--name", "Example Bank", "--currency", "EUR", "--listen", bank, "--authority", desk)
     world.run("bank", "init", *arguments, "--authority-fingerprint", authority, "--minimum-stage", "password")
-    servers = []
     try:
-        servers.append(world.start("ca"))
+        world.start("ca")
         world.run("bank", "request")
         world.certify("0000", json.loads(world.run("bank", "fingerprint", "--json"))["fingerprint"])
         world.run("bank", "fetch")
-        servers.append(world.start("bank"))
+        world.start("bank")
         yield world
     finally:
-        for server in reversed(servers):
-            server.send_signal(signal.SIGTERM)
-            server.wait(SECONDS)
+        for command in reversed(tuple(world.servers)):
+            world.stop(command)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +236,28 @@ def another_password_opens_nothing(world: World, alice: Client) -> None:
     assert world.run("bank", "audit")
 
 
+def a_bank_that_lost_something_begins_a_new_log(world: World, alice: Client) -> None:
+    """What it lost was a deposit that Alice knows nothing of, so her client goes on with the new log."""
+    backup, lost = world.folder / "backup", world.folder / "lost"
+    world.run("bank", "backup", "--out", str(backup))
+    world.run("bank", "deposit", "--to", "1001", "--amount", "1.00")
+    world.stop("bank")
+    lost.mkdir()
+    for path in (world.folder / "bank").glob("ledger.sqlite*"):
+        path.rename(lost / path.name)
+    world.run("bank", "restore", str(backup), "--begin-new-log")
+    world.start("bank")
+    before = alice.head
+    assert before is not None
+    talk = alice.talk("certified")
+    identifier, _ = alice.make_order("certified", "1002", "1.00", "after the loss")
+    assert alice.submit(talk, identifier).entry["status"] == "ACSC"
+    talk.close()
+    assert alice.head is not None
+    assert alice.head["log"] != before["log"]
+    world.run("bank", "audit")
+
+
 def a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Client) -> None:
     talk = alice.talk("certified")
     assert talk.ask({"type": "ask-balance"})["customer"] == "1001"
@@ -257,6 +285,7 @@ STORY: tuple[Callable[..., None], ...] = (
     no_weaker_stage_is_taken_afterwards,
     a_lie_in_a_receipt_is_found,
     another_password_opens_nothing,
+    a_bank_that_lost_something_begins_a_new_log,
     a_revocation_stops_the_next_order_of_an_open_session,
 )
 
@@ -266,6 +295,23 @@ def test_a_client_banks_its_way_up_through_every_stage(world: World, alice: Clie
     told = {"world": world, "alice": alice}
     for step in STORY:
         step(**{name: told[name] for name in inspect.signature(step).parameters})
+
+
+NEW_LOGS = json.loads((HERE.parent / "vectors" / "beginnings.json").read_text())
+
+
+@pytest.mark.parametrize("vector", NEW_LOGS, ids=lambda vector: vector["name"])
+def test_trial_23_a_new_log_is_judged_alike(vector: dict[str, Any]) -> None:
+    """The vectors of the log that a bank begins after a loss."""
+    begun = [
+        {**each, "entry": base64.b64encode(bytes.fromhex(each["entry"])).decode()} for each in vector["beginnings"]
+    ]
+    answer = {"beginnings": begun, "consistency": vector["consistency"]}
+    try:
+        outcome = "followed" if wire.takes_over(vector["older"], vector["head"], answer) else "lost"
+    except Refused:
+        outcome = "refused"
+    assert outcome == vector["outcome"]
 
 
 @pytest.mark.parametrize("name", ["certificates.py", "client.py", "openpgp.py", "wire.py"])

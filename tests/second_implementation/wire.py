@@ -154,8 +154,31 @@ def is_included(entry: bytes, index: int, size: int, path: list[str], root: str)
 
 def is_continued(older: Message, newer: Message, path: list[str] | None) -> bool:
     """Whether the newer head's log is the older one with entries added."""
+    return (older["bank"], older["log"]) == (newer["bank"], newer["log"]) and is_beginning(older, newer, path)
+
+
+def takes_over(older: Message, newer: Message, answer: Message) -> bool:
+    """Whether a new log has all that is known; Refused if the answer to ask-beginnings does not explain it."""
+    begun = []
+    for placed in answer["beginnings"]:
+        entry = base64.b64decode(placed["entry"])
+        if not is_included(entry, placed["index"], newer["size"], placed["proof"], newer["root"]):
+            raise Refused("a beginning is not in the log")
+        said = signed_message_of(entry, "log-beginning")
+        names = {"booked", "continued_log", "continued_size", "log", "old_head", "salt", "type", "version"}
+        if set(said) != names or said["continued_size"] != placed["index"] or said["old_head"]["bank"] != newer["bank"]:
+            raise Refused("a beginning contradicts its place")
+        begun.append(said)
+    places = [said["continued_size"] for said in begun]
+    if older["bank"] != newer["bank"] or not begun or begun[-1]["log"] != newer["log"] or places != sorted(set(places)):
+        raise Refused("the bank does not say why its log is another")
+    return older["size"] <= places[-1] and is_beginning(older, newer, answer["consistency"])
+
+
+def is_beginning(older: Message, newer: Message, path: list[str] | None) -> bool:
+    """Whether the newer tree is the older one with leaves added."""
     first, second = older["size"], newer["size"]
-    if path is None or (older["bank"], older["log"]) != (newer["bank"], newer["log"]) or second < first:
+    if path is None or second < first:
         return False
     if first == second:
         return not path and older["root"] == newer["root"]

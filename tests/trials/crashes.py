@@ -97,7 +97,7 @@ class Line(threading.Thread):
         requests = [SubmitOrder(number=0, order=order.message, since=size) for order in orders]
         for delivery, answer in zip(deliveries, talk.ask(*requests), strict=True):
             if isinstance(answer, NumberedReceipt):
-                delivery._accepted(answer.receipt, view)
+                delivery._accepted(answer.receipt, talk, view)
 
     def _wish(self) -> Wish:
         cents = self._draw.randrange(1, 300)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.vectors.given import BANK, ENTRY, HEAD, ORDER, REFUSED, TIME, base64_of, canonical, secret, sha256
 from tests.vectors.texts import amount_vectors, letter_vectors, password_vectors
-from tests.vectors.trees import merkle_vectors, receipt_vectors
+from tests.vectors.trees import beginning_vectors, merkle_vectors, receipt_vectors
 
 HERE = Path(__file__).parent
 
@@ -266,6 +266,7 @@ FILES: tuple[tuple[str, Callable[[], Any]], ...] = (
     ("orders.json", order_vectors),
     ("merkle.json", merkle_vectors),
     ("receipts.json", receipt_vectors),
+    ("beginnings.json", beginning_vectors),
     ("letters.json", letter_vectors),
     ("passwords.json", password_vectors),
     ("amounts.json", amount_vectors),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.vectors.given import ENTRY, HEAD, ORDER, REFUSED, canonical, sha256
+from tests.vectors.given import ENTRY, HEAD, LOG, ORDER, REFUSED, TIME, canonical, sha256
 
 # Merkle tree (RFC 9162, section 2.1)
 
@@ -143,4 +143,89 @@ def receipt_vectors() -> list[dict[str, Any]]:
         vector("path of another size", "consistency", consistency=[item.hex() for item in consistency(2, leaves)]),
         vector("same size, other root", "consistency", older=head(6, root=other), consistency=[]),
         vector("same size with a path", "consistency", older=head(6), consistency=[other]),
+    ]
+
+
+# A new log, as a client judges it once the head's signature has been
+
+
+def beginning_vectors() -> list[dict[str, Any]]:
+    """``outcome``: followed, lost (a person decides) or refused. Leaf 4 of the tree of 7 began the second log."""
+    second, third = "11" * 16, "22" * 16
+    honest = [
+        canonical({**ENTRY, "salt": f"{number:032x}", "transfer_identifier": f"t-{number}"}) for number in range(7)
+    ]
+    before = [leaf_hash(entry) for entry in honest]
+
+    def head(leaves: list[bytes], log: str = LOG, **changed: object) -> dict[str, Any]:
+        return {**HEAD, "log": log, "root": root(leaves).hex(), "size": len(leaves), **changed}
+
+    def beginning(size: int, log: str, continued: str, old: dict[str, Any], **changed: object) -> bytes:
+        return canonical(
+            {
+                "booked": TIME,
+                "continued_log": continued,
+                "continued_size": size,
+                "log": log,
+                "old_head": old,
+                "salt": "00" * 16,
+                "type": "log-beginning",
+                "version": 1,
+                **changed,
+            }
+        )
+
+    def tree(*begun: tuple[int, bytes]) -> list[bytes]:
+        leaves = [leaf_hash(entry) for entry in honest]
+        for place, entry in begun:
+            leaves[place] = leaf_hash(entry)
+        return leaves
+
+    def placed(leaves: list[bytes], *begun: tuple[int, bytes]) -> list[dict[str, Any]]:
+        return [
+            {"entry": entry.hex(), "index": place, "proof": [item.hex() for item in inclusion(place, leaves)]}
+            for place, entry in begun
+        ]
+
+    first = (4, beginning(4, second, LOG, head(before[:6])))
+    leaves = tree(first)
+
+    def vector(name: str, outcome: str, size: int = 3, **changed: Any) -> dict[str, Any]:
+        honestly: dict[str, Any] = {
+            "older": head(before[:size]),
+            "head": head(leaves, second),
+            "consistency": [item.hex() for item in consistency(size, leaves)],
+            "beginnings": placed(leaves, first),
+        }
+        return {"name": name, "outcome": outcome, **honestly, **changed}
+
+    def other(name: str, outcome: str, *begun: tuple[int, bytes], log: str = second, size: int = 3) -> dict[str, Any]:
+        there = tree(*begun)
+        path = [item.hex() for item in consistency(size, there)]
+        return vector(name, outcome, size, head=head(there, log), consistency=path, beginnings=placed(there, *begun))
+
+    (one,) = placed(leaves, first)
+    later = (6, beginning(6, third, second, head(leaves)))
+    return [
+        vector("nothing known is lost", "followed"),
+        vector("all that was taken over is known", "followed", 4),
+        vector("an empty log is known", "followed", 0),
+        vector("more is known than was taken over", "lost", 5),
+        vector("another root is known", "lost", older=head(before[:3], root="ab" * 32)),
+        vector("no path", "lost", consistency=None),
+        other("two new logs after one another", "followed", first, later, log=third),
+        other("two new logs, the first of which lost something known", "lost", first, later, log=third, size=5),
+        vector("no beginning", "refused", beginnings=[]),
+        vector("a proof with a step less", "refused", beginnings=[{**one, "proof": one["proof"][:-1]}]),
+        vector("another index", "refused", beginnings=[{**one, "index": 3}]),
+        vector("an entry that is not in the tree", "refused", beginnings=[{**one, "entry": later[1].hex()}]),
+        vector("a head of yet another log", "refused", head=head(leaves, third)),
+        vector("the same beginning twice", "refused", beginnings=[one, one]),
+        vector("the older head of another bank", "refused", older=head(before[:3], bank="F" * 40)),
+        other("another number than its place", "refused", (4, beginning(3, second, LOG, head(before[:6])))),
+        other(
+            "an old head of another bank", "refused", (4, beginning(4, second, LOG, head(before[:6], bank="F" * 40)))
+        ),
+        other("a transfer in its place", "refused", (4, honest[4])),
+        other("an unknown field", "refused", (4, beginning(4, second, LOG, head(before[:6]), more=1))),
     ]
