@@ -247,31 +247,17 @@ class Client:
             return None
         receipt = expect(answer, "numbered-receipt")["receipt"]
         content = (self.folder / "outbox" / f"{identifier}.content").read_bytes()
-        if self.head is not None and self._head(receipt["head"], talk.stage)["log"] != self.head["log"]:
-            self.follow_new_log(talk)
-            return self.look_up(talk, identifier)
         entry = self.verify(receipt, content, talk.stage)
         return Outcome(identifier, entry, receipt["duplicate"])
 
-    def follow_new_log(self, talk: Conversation) -> None:
-        """Ask why the log is another, and follow it if it has all that is known here."""
-        known = self.head or {}
-        answer = expect(talk.ask({"type": "ask-beginnings", "since": known["size"]}), "beginnings")
-        head = self._head(answer["head"], talk.stage)
-        if not wire.takes_over(known, head, answer):
-            raise Refused("entries that are known here are lost; telephone the bank")
-        self.head = head
-
-    def _head(self, message: str, stage: str) -> Message:
-        signed = self.view(stage).open_signed_by_bank(self.bank, decode(message), certified=stage == "certified")
+    def verify(self, receipt: Message, content: bytes, stage: str) -> Message:
+        """The entry of a receipt, after the checks of the specification in their order."""
+        signed = self.view(stage).open_signed_by_bank(
+            self.bank, decode(receipt["head"]), certified=stage == "certified"
+        )
         head = wire.signed_message_of(signed, "tree-head")
         if head["bank"] != self.bank or head["version"] != 1:
             raise Refused("the head is another bank's")
-        return head
-
-    def verify(self, receipt: Message, content: bytes, stage: str) -> Message:
-        """The entry of a receipt, after the checks of the specification in their order."""
-        head = self._head(receipt["head"], stage)
         if self.head is not None and not wire.is_continued(self.head, head, receipt["consistency"]):
             raise Refused("the log does not continue the one that was known")
         leaf = decode(receipt["entry"])

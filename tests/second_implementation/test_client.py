@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ class World:
     """An authority and a bank, made and served by their own commands."""
 
     folder: Path
-    servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def run(self, command: str, *arguments: str) -> str:
         done = subprocess.run(
@@ -46,12 +45,7 @@ class World:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def stop(self, command: str) -> None:
-        server = self.servers.pop(command)
-        server.send_signal(signal.SIGTERM)
-        server.wait(SECONDS)
-
-    def start(self, command: str) -> None:
+    def start(self, command: str) -> subprocess.Popen[bytes]:
         output = self.folder / f"{command}.out"
         with output.open("wb") as out:
             process = subprocess.Popen(
@@ -60,12 +54,12 @@ class World:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        self.servers[command] = process
         deadline = time.monotonic() + SECONDS
         while b" at 127.0.0.1:" not in output.read_bytes():
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.02)
+        return process
 
     def certify(self, number: str, fingerprint: str) -> None:
         """The operator's side of the telephone call."""
@@ -94,16 +88,18 @@ def world(make_short_tmp: Callable[[], Path]) -> Iterator[World]:
     authority = json.loads(world.run("ca", "fingerprint", "--json"))["fingerprint"]
     arguments = ("--name", "Example Bank", "--currency", "EUR", "--listen", bank, "--authority", desk)
     world.run("bank", "init", *arguments, "--authority-fingerprint", authority, "--minimum-stage", "password")
+    servers = []
     try:
-        world.start("ca")
+        servers.append(world.start("ca"))
         world.run("bank", "request")
         world.certify("0000", json.loads(world.run("bank", "fingerprint", "--json"))["fingerprint"])
         world.run("bank", "fetch")
-        world.start("bank")
+        servers.append(world.start("bank"))
         yield world
     finally:
-        for command in reversed(tuple(world.servers)):
-            world.stop(command)
+        for server in reversed(servers):
+            server.send_signal(signal.SIGTERM)
+            server.wait(SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -236,28 +232,6 @@ def another_password_opens_nothing(world: World, alice: Client) -> None:
     assert world.run("bank", "audit")
 
 
-def a_bank_that_lost_something_begins_a_new_log(world: World, alice: Client) -> None:
-    """What it lost was a deposit that Alice knows nothing of, so her client goes on with the new log."""
-    backup, lost = world.folder / "backup", world.folder / "lost"
-    world.run("bank", "backup", "--out", str(backup))
-    world.run("bank", "deposit", "--to", "1001", "--amount", "1.00")
-    world.stop("bank")
-    lost.mkdir()
-    for path in (world.folder / "bank").glob("ledger.sqlite*"):
-        path.rename(lost / path.name)
-    world.run("bank", "restore", str(backup), "--begin-new-log")
-    world.start("bank")
-    before = alice.head
-    assert before is not None
-    talk = alice.talk("certified")
-    identifier, _ = alice.make_order("certified", "1002", "1.00", "after the loss")
-    assert alice.submit(talk, identifier).entry["status"] == "ACSC"
-    talk.close()
-    assert alice.head is not None
-    assert alice.head["log"] != before["log"]
-    world.run("bank", "audit")
-
-
 def a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Client) -> None:
     talk = alice.talk("certified")
     assert talk.ask({"type": "ask-balance"})["customer"] == "1001"
@@ -285,7 +259,6 @@ STORY: tuple[Callable[..., None], ...] = (
     no_weaker_stage_is_taken_afterwards,
     a_lie_in_a_receipt_is_found,
     another_password_opens_nothing,
-    a_bank_that_lost_something_begins_a_new_log,
     a_revocation_stops_the_next_order_of_an_open_session,
 )
 
