@@ -55,6 +55,7 @@ def test_the_ceremony_with_its_mistakes_renewal_and_revocation(short_tmp: Path) 
     play(walk, short_tmp)
 
 
+@pytest.mark.timeout(300)
 def test_trial_23_backup_and_restore_as_an_operator_types_them(short_tmp: Path) -> None:
     """docs/operations.md, from its first command to its last, in an empty folder."""
     walk = steps((ROOT / "docs" / "operations.md").read_text())

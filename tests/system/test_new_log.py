@@ -142,10 +142,11 @@ def test_trial_21_a_server_does_not_start_on_a_ledger_that_lost_its_end(stand: S
     for path in stand.home.glob("ledger.sqlite*"):
         path.unlink()
     shutil.copy(kept, stand.home)
-    said = stand.start().first_line
-    assert "the last 1 are lost" in said
-    assert "bank begin-new-log" in said
-    assert stand.stop() == 1
+    server = stand.start()
+    assert "the last 1 are lost" in server.first_line
+    assert "bank begin-new-log" in server.first_line
+    assert server.wait() == 1
+    stand.server = None
     done = stand.bank("begin-new-log")
     assert "Lost are the last 1 of the" in done.out
     stand.start()
