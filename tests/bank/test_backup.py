@@ -122,14 +122,19 @@ def test_trial_23_a_backup_under_load_goes_on_elsewhere_with_all_that_it_holds(t
         finally:
             signer.close()
 
+    def posted_beyond(number: int) -> int:
+        while len(posted) <= number:
+            assert load.is_alive()
+            load.join(0.01)
+        return len(posted)
+
     load = threading.Thread(target=pay)
     load.start()
     try:
-        while len(posted) < 5:
-            stop.wait(0.01)
-        at_first = len(posted)
+        at_first = posted_beyond(4)
         manifest = teller.back_up(short_tmp / "backup", keys_passphrase=PASSPHRASE)
         during = len(posted) - at_first
+        posted_beyond(len(posted))  # so that the backup lacks something for certain
     finally:
         stop.set()
         load.join()
