@@ -264,6 +264,7 @@ SEALED = (
             (27, "honest to two", None, lambda m: recipients(1, m) + sealed(m.key), ""),
             (27, "honest to sixteen", None, lambda m: recipients(15, m) + sealed(m.key), ""),
             (27, "to seventeen", "recipients", lambda m: recipients(16, m) + sealed(m.key), LOOSER),
+            (27, "to seventy", "packet-count", lambda m: recipients(70, m) + sealed(m.key), LOOSER),
             (27, "to another", "opened-by-key", lambda m: sealed(m.stranger), ""),
             (27, "the bank's key twice", "recipient-once", lambda m: m.key.begin()[0] + sealed(m.key), ""),
             (27, "hidden recipient", "named-recipient", lambda m: to_key(m, key_id=bytes(8)), LOOSER),

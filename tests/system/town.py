@@ -24,6 +24,7 @@ from protocol.stages import Stage
 from protocol.transport import Address
 from tests.system.programs import Done, Serving, free_port, run, run_here
 from tests.system.proxy import Proxy
+from tests.system.witness import require_second_opinion
 
 START = "1000.00"
 PASSPHRASE = "the authority's passphrase in tests"
@@ -302,7 +303,10 @@ class Stand:
 
 @contextmanager
 def standing(town: Town, folder: Path, *, minimum: Stage = Stage.PASSWORD, **limits: Any) -> Iterator[Stand]:
-    """A copy of the town's bank that serves; it and whatever is still open is ended in the end."""
+    """A copy of the town's bank that serves; it and whatever is still open is ended in the end.
+
+    After a test that passed, Sequoia is asked about every order and head that the bank has stored meanwhile.
+    """
     shutil.copytree(town.folder / "bank", folder / "bank", ignore=shutil.ignore_patterns("S.*", "notices"))
     found = bank_configuration.load(folder / "bank")
     bounds = msgspec.structs.replace(found.limits, **{**QUICK, **limits})
@@ -318,6 +322,7 @@ def standing(town: Town, folder: Path, *, minimum: Stage = Stage.PASSWORD, **lim
         finally:
             stand.kill()
             shutil.rmtree(runtime_folder(stand.home), ignore_errors=True)  # if it was killed
+    require_second_opinion(stand.home)
 
 
 def submit(message: bytes) -> SubmitOrder:
