@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-ONE_PASS, SIGNATURE, LITERAL, KEY, SUBKEY, USER_ID = 4, 2, 11, 6, 14, 13
+ONE_PASS, SIGNATURE, LITERAL, KEY, SECRET_KEY, SUBKEY, USER_ID = 4, 2, 11, 6, 5, 14, 13
 RSA, EDDSA, ECDH = 1, 22, 18
 MD5, SHA1, RIPEMD160, SHA256, SHA384, SHA512, SHA224, SHA3_256 = 1, 2, 3, 8, 9, 10, 11, 12
 CERTIFY, SIGN, ENCRYPT, AUTHENTICATE = 0x01, 0x02, 0x0C, 0x20
@@ -143,6 +143,14 @@ class RsaKey:
     @cached_property
     def fingerprint(self) -> str:
         return fingerprint_of(self.public)
+
+    @property
+    def transferable(self) -> bytes:
+        """The secret key packet, unprotected (RFC 4880, section 5.5.3), to be followed by what follows the public one."""
+        own = self.numbers
+        small, large = sorted((own.p, own.q))
+        numbers = b"".join(mpi(number) for number in (own.d, small, large, pow(small, -1, large)))
+        return packet(SECRET_KEY, self.public + b"\x00" + numbers + (sum(numbers) % 65536).to_bytes(2))
 
     def value(self, digest: int, digested: bytes) -> bytes:
         return mpi(self.raw(bytes.fromhex(DIGESTS[digest][1]) + digested))

@@ -20,7 +20,9 @@ STUMBLES = "the code after it"
 
 def packet_rules() -> frozenset[str]:
     """The names of all rules that are raised by themselves."""
-    return frozenset(name for module in (packets, signature_form) for name in _raised(ast.parse(inspect.getsource(module))))
+    return frozenset(
+        name for module in (packets, signature_form) for name in _raised(ast.parse(inspect.getsource(module)))
+    )
 
 
 def without(rule: str) -> Mapping[str, Require]:
@@ -70,7 +72,7 @@ class _Removal(ast.NodeTransformer):
     def __init__(self, rule: str) -> None:
         self.rule = rule
 
-    def visit_Raise(self, node: ast.Raise) -> ast.stmt:  # noqa: N802 - ast's own name
+    def visit_Raise(self, node: ast.Raise) -> ast.stmt:
         return ast.copy_location(ast.Pass(), node) if _rule_of(node) == self.rule else node
 
 

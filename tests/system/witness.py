@@ -24,7 +24,7 @@ def require_second_opinion(folder: Path) -> tuple[int, int]:
         heads = database.execute("SELECT size, message, content FROM head ORDER BY size").fetchall()
     for leaf, message, content, fingerprint, key in orders:
         found = verified(message, (key,))
-        assert found == (content, {(fingerprint, fingerprint)}), f"Sequoia refuses the order of leaf {leaf}"
+        assert found == (content, frozenset({(fingerprint, fingerprint)})), f"Sequoia refuses the order of leaf {leaf}"
     for size, message, content in heads:
         found = verified(message, (certificate,))
         assert found is not None, f"Sequoia refuses the head of size {size}"
