@@ -146,7 +146,7 @@ class RsaKey:
 
     @property
     def transferable(self) -> bytes:
-        """The secret key packet, unprotected (RFC 4880, section 5.5.3), to be followed by what follows the public one."""
+        """The secret key packet, unprotected (RFC 4880, section 5.5.3); what follows the public one follows it."""
         own = self.numbers
         small, large = sorted((own.p, own.q))
         numbers = b"".join(mpi(number) for number in (own.d, small, large, pow(small, -1, large)))
