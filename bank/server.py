@@ -25,6 +25,9 @@ from protocol.transport import Address, Connection, Listener, ListenerLimits
 GROUP_BYTES = 1024 * 1024
 """Requests of one session are gathered into a group up to this size before the group is answered."""
 
+PIECE_BYTES = 256 * 1024
+"""Answers are sent when they have this size together: a reader that never reads costs this and one answer more."""
+
 
 @dataclass
 class Server:
@@ -98,9 +101,7 @@ class Server:
                 if not self._use_stage(connection, session):
                     return
                 idle_seconds, first = self.limits.idle_seconds, False
-            answers = self._answers(connection, session, speaker, requests)
-            self._send(connection, session, answers)
-            if isinstance(answers[-1], Closed):
+            if self._answer(connection, session, speaker, requests):
                 return
             if self._listener.is_stopping():
                 # A client that goes on sending would go on being served, and be cut off when the grace is over.
@@ -146,11 +147,18 @@ class Server:
             size += len(frame.body)
         return requests
 
-    def _answers(
-        self, connection: Connection, session: Session, speaker: Speaker, requests: list[bytes]
-    ) -> list[Answer]:
+    def _answer(self, connection: Connection, session: Session, speaker: Speaker, requests: list[bytes]) -> bool:
+        """Answer a group of requests in pieces of bounded size; True if the last of them ended the session."""
+        answers: list[Answer] = []
+        frames: list[Frame] = []
         try:
-            return self.service.answer(speaker, requests)
+            for answers in self.service.parts(speaker, requests):
+                frames += [session.channel.seal(messages.encode(answer)) for answer in answers]
+                if sum(len(frame.body) for frame in frames) >= PIECE_BYTES:
+                    connection.send(*frames, timeout_seconds=self.limits.send_seconds)
+                    frames = []
+            connection.send(*frames, timeout_seconds=self.limits.send_seconds)
+            return isinstance(answers[-1], Closed)
         except MalformedContent as error:
             # Inside a session the answer is authenticated; then the connection ends.
             refusal = self.service.refuse(Reason.MALFORMED, 0, str(error), error.field or None)

@@ -1,9 +1,10 @@
 """Requests are answered alike in every stage; the stage has already decided who speaks and what an order carries."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 
 from bank import accounts
 from bank.admission import Admission
@@ -80,6 +81,10 @@ Pending = Answer | Callable[[], Answer]
 """An answer, or what gives it once the posting has decided."""
 
 
+def _settled(pending: Pending) -> Answer:
+    return pending() if callable(pending) else pending
+
+
 @dataclass(frozen=True)
 class Service:
     """Answers requests of speakers that the stages have let in.
@@ -101,25 +106,32 @@ class Service:
     clock: Callable[[], float] = time.time
 
     def answer(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
-        """One answer for each request, in their order; orders among them are posted together.
+        """One answer for each request, in their order; a request that is not one raises MalformedContent."""
+        return [answer for part in self.parts(speaker, requests) for answer in part]
 
-        A request that is not one raises MalformedContent: the connection ends.
+    def parts(self, speaker: Speaker, requests: Sequence[bytes]) -> Iterator[list[Answer]]:
+        """The answers one part after another, so that who asks for much fills no memory with what is not sent yet.
+
+        Orders that follow each other are posted together and are one part, every other answer is one by itself; what
+        is asked after an order sees what became of it. A request that is not one raises MalformedContent before
+        anything is answered: the connection ends.
         """
         decoded = [messages.decode_request(data) for data in requests]
-        orders = sum(isinstance(request, SubmitOrder) for request in decoded)
+        for orders, run in groupby(decoded, key=lambda request: isinstance(request, SubmitOrder)):
+            if orders:
+                yield self._orders(speaker, list(run))
+            else:
+                for request in run:
+                    yield [_settled(self._guarded(speaker, request))]
+
+    def _orders(self, speaker: Speaker, orders: Sequence[Request]) -> list[Answer]:
         pending: list[Pending] = []
-        with self.admission.places(speaker.customer, orders) as places:
-            for request in decoded:
-                if not isinstance(request, SubmitOrder):
-                    # What is asked after an order sees what became of it.
-                    pending = [each() if callable(each) else each for each in pending]
-                elif places:
-                    places -= 1
-                else:
-                    pending.append(self.refuse(Reason.BUSY, request.number))
-                    continue
-                pending.append(self._guarded(speaker, request))
-            return [each() if callable(each) else each for each in pending]
+        with self.admission.places(speaker.customer, len(orders)) as places:
+            for order in orders[:places]:
+                pending.append(self._guarded(speaker, order))
+            for order in orders[places:]:
+                pending.append(self.refuse(Reason.BUSY, order.number))
+            return [_settled(each) for each in pending]
 
     def refuse(self, reason: Reason, number: int, sentence: str | None = None, field: str | None = None) -> Answer:
         """An unlogged refusal, dated now."""

@@ -123,13 +123,13 @@ def test_no_more_than_the_allowed_requests_are_taken_before_the_first_is_answere
     town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups: list[int] = []
-    honest = Service.answer
+    honest = Service.parts
 
-    def answer(self: Service, speaker: Any, requests: Any) -> Any:
+    def parts(self: Service, speaker: Any, requests: Any) -> Any:
         groups.append(len(requests))
         return honest(self, speaker, requests)
 
-    monkeypatch.setattr(Service, "answer", answer)
+    monkeypatch.setattr(Service, "parts", parts)
     with (
         at_counter(town, short_tmp, limits={"requests_in_flight": 4}) as counter,
         counter.session(town.alice, Stage.SESSION) as talk,
