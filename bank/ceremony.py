@@ -1,5 +1,6 @@
 """What the authority hands out is stored only after it was proven to be the pinned authority's, for this very bank."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,7 +126,10 @@ def day(unix_seconds: int) -> str:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, also if the power fails."""
     temporary = path.with_suffix(path.suffix + ".new")
-    temporary.write_bytes(data)
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

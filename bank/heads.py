@@ -153,13 +153,26 @@ def write_file(path: Path, message: bytes) -> None:
     # Two servers on one ledger may write at once; then the older head may stay, until the next one is signed.
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}")
     try:
+        is_new = not path.exists()
         with temporary.open("wb") as file:
             file.write(message)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        if is_new:
+            # Later the name is there whatever happens. The first time it must not be lost: the database will know of
+            # signed heads, and without the file nobody could tell whether entries are missing.
+            _sync_folder(path.parent)
     except OSError as error:
         raise LedgerError(f"The newest head cannot be written to {path}: {error.strerror}; make room there.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, verify: HeadVerifier) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.bank.town import Town
+    from tests.system.town import Town as SystemTown
 
 _STOP_TIMEOUT_SECONDS = 10.0
 _HOMES_IN_THE_ENVIRONMENT = ("BANK_HOME", "CUSTOMER_HOME", "CA_HOME")
@@ -120,6 +121,16 @@ def bank_town(make_short_tmp: Callable[[], Path]) -> Iterator["Town"]:
     yield town
     for home in (town.authority, town.alice.home, town.bob.home, town.impostor.home):
         home.stop()
+
+
+@pytest.fixture(scope="session")
+def system_town(make_short_tmp: Callable[[], Path]) -> Iterator["SystemTown"]:
+    """An authority at its desk, a bank and its customers, for servers that are processes; no test changes them."""
+    from tests.system.town import make_town
+
+    town = make_town(make_short_tmp())
+    yield town
+    town.close()
 
 
 @pytest.fixture(scope="session")

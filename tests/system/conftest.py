@@ -1,18 +1,16 @@
 """Each worker has a town of its own, made once; each test a bank of its own, which serves as a process of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.town import Stand, Town, make_town, standing
+from tests.system.town import Stand, Town, standing
 
 
 @pytest.fixture(scope="session")
-def town(make_short_tmp: Callable[[], Path]) -> Iterator[Town]:
-    town = make_town(make_short_tmp())
-    yield town
-    town.close()
+def town(system_town: Town) -> Town:
+    return system_town
 
 
 @pytest.fixture

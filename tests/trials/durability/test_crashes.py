@@ -4,37 +4,21 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from bank.heads import FILE_NAME
-from tests.system.town import Stand, Town, make_town, standing
-from tests.trials.crash_steps import STEPS, found
-from tests.trials.crashes import Crashes, Report
+from tests.system.town import Stand
+from tests.trials.durability.crash_steps import STEPS, found
+from tests.trials.durability.crashes import Crashes, Report
 
-QUICK_KILLS = 30
+QUICK_KILLS = 24
 BAR = 30
 
 
-def seed() -> int:
+def drawn_seed() -> int:
     """Of all that is drawn; the environment variable SEED repeats a run."""
     return int(os.environ.get("SEED") or random.randrange(10**9))
-
-
-@pytest.fixture(scope="module")
-def town(make_short_tmp: Callable[[], Path]) -> Iterator[Town]:
-    town = make_town(make_short_tmp())
-    yield town
-    town.close()
-
-
-@pytest.fixture
-def stand(town: Town, short_tmp: Path) -> Iterator[Stand]:
-    # Refusals are decisions, too, and here they are not rare.
-    with standing(town, short_tmp, refusals_per_minute=100_000) as stand:
-        yield stand
 
 
 def test_trial_18_each_step_is_a_function_that_there_is() -> None:
@@ -50,13 +34,15 @@ def test_trial_18_a_step_that_was_renamed_is_noticed() -> None:
         found("bank.posting:Posting._transact_as_before")
 
 
+@pytest.mark.timeout(1800)
 def test_trial_18_killed_at_steps_of_its_pipeline_the_bank_loses_nothing(stand: Stand) -> None:
-    report = Crashes(stand, seed()).run(QUICK_KILLS)
+    report = Crashes(stand, drawn_seed()).run(QUICK_KILLS)
     assert report.good, report
 
 
+@pytest.mark.timeout(600)
 def test_trial_18_a_bank_that_was_set_back_is_found_to_have_lost_what_it_receipted(stand: Stand) -> None:
-    crashes = Crashes(stand, seed())
+    crashes = Crashes(stand, drawn_seed())
     crashes.run(1)
     earlier = [(path, path.read_bytes()) for path in stand.home.glob("*") if path.name in ("ledger.sqlite", FILE_NAME)]
     assert len(earlier) == 2, "a bank that was stopped has all its rows in one file"
@@ -89,7 +75,7 @@ def test_trial_18_a_thousand_kills_lose_nothing(stand: Stand, capsys: pytest.Cap
             sys.stdout.write(line + end)
             sys.stdout.flush()
 
-    report = Crashes(stand, seed()).run(kills, progress=show)
+    report = Crashes(stand, drawn_seed()).run(kills, progress=show)
     say(f"\n{report}", "\n")
     assert report.good, report
     # So many that a step which is missing is no accident of the draw.

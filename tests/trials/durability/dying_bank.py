@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bank.cli import main
-from tests.trials.crash_steps import named, strike_at
+from tests.trials.durability.crash_steps import named, strike_at
 
 if __name__ == "__main__":
     step, count, struck = sys.argv[1:4]

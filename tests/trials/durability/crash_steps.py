@@ -99,7 +99,7 @@ def found(function: str) -> tuple[Any, str, Callable[..., Any]]:
     got = getattr(holder, name, None)
     if not callable(got):
         raise LookupError(  # noqa: TRY004 - it is not a wrong type, it is gone
-            f"There is no {function} any more; name in tests/trials/crash_steps.py what took its place."
+            f"There is no {function} any more; name in tests/trials/durability/crash_steps.py what took its place."
         )
     return holder, name, got
 

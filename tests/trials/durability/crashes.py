@@ -33,10 +33,10 @@ from protocol.messages import NumberedReceipt, SubmitOrder
 from protocol.receipts import decode_entry
 from protocol.stages import Stage
 from tests.system.town import Person, Stand
-from tests.trials.crash_steps import STEPS, Phase, Step, named
+from tests.trials.durability.crash_steps import STEPS, Phase, Step, named
 
 DRIVER: Final = Path(__file__).with_name("dying_bank.py")
-ROOT: Final = DRIVER.parents[2]
+ROOT: Final = DRIVER.parents[3]
 
 LIFE_SECONDS: Final = 120.0
 """Longest life of a server: it is killed long before that, or the step is never met."""

@@ -1,0 +1,67 @@
+"""The real `bank serve` on a disk that is watched: each change is noted for later, or may be made to fail.
+
+Usage: python watched_bank.py record TRACE PRAGMAS serve …, or: fail ORDERS PRAGMAS serve … PRAGMAS are statements for
+each connection to the ledger, apart by semicolons, or "-".
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+from bank import storage
+from bank.cli import main
+from bank.server import Server
+from protocol.messages import NumberedReceipt
+from protocol.receipts import decode_entry
+from tests.trials.durability.failing_disk import FailingDisk
+from tests.trials.durability.power import Recorder
+from tests.trials.durability.watched_disk import watch
+
+
+def set_pragmas(pragmas: list[str]) -> None:
+    """After those of the bank itself."""
+    plain = storage._engine
+
+    def engine(path: Path, *, writes: bool) -> Any:
+        made = plain(path, writes=writes)
+
+        @event.listens_for(made, "connect")
+        def prepare(connection: Any, _record: object) -> None:
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}").close()
+
+        return made
+
+    storage._engine = engine
+
+
+def note_receipts(recorder: Recorder) -> None:
+    """A receipt is noted before its first byte is sent: from then on somebody may have it."""
+    plain = Server._send
+
+    def send(self: Server, connection: Any, session: Any, answers: Any) -> None:
+        for answer in answers:
+            if isinstance(answer, NumberedReceipt):
+                entry = decode_entry(answer.receipt.entry)
+                name = f"{entry.debtor}/{entry.transfer_identifier}"
+                recorder.told(name, answer.receipt.index, answer.receipt.entry)
+        plain(self, connection, session, answers)
+
+    Server._send = send  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    mode, file, pragmas = sys.argv[1:4]
+    sys.argv[1:4] = []
+    home = Path(sys.argv[sys.argv.index("--home") + 1])
+    if pragmas != "-":
+        set_pragmas(pragmas.split(";"))
+    if mode == "record":
+        recorder = Recorder(Path(file))
+        note_receipts(recorder)
+        watch(home, recorder)
+    else:
+        watch(home, FailingDisk(Path(file)))
+    main()
