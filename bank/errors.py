@@ -9,6 +9,10 @@ class LedgerError(BankError):
     """The ledger cannot be read or written; nothing was acknowledged that is not durable."""
 
 
+class Unwritable(LedgerError):
+    """The ledger cannot be written now, for want of room or of right; nothing was recorded, and reading goes on."""
+
+
 class InvariantBroken(LedgerError):
     """Something that must never happen was about to: the transaction was rolled back. Loud on purpose."""
 

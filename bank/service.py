@@ -11,7 +11,7 @@ from bank.admission import Admission
 from bank.certificates import Certificates
 from bank.customers import Customers
 from bank.dossier import Dossier
-from bank.errors import BankError, Busy, RecordError, Stopping
+from bank.errors import BankError, Busy, RecordError, Stopping, Unwritable
 from bank.evidence import EvidenceRefused
 from bank.identities import Identities, Identity, OpeningRefused
 from bank.journal import note
@@ -58,6 +58,10 @@ ORDER_VERSION = 2
 
 DECISION_SECONDS = 60.0
 """Longest wait for the posting of an order; past it the client is told to ask again."""
+
+
+UNWRITABLE = "The bank cannot record anything at present; nothing was recorded."
+"""Said of orders while the ledger has no room; why is the operator's to know."""
 
 
 class OutcomeUnknown(BankError):
@@ -235,6 +239,9 @@ class Service:
     def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
         try:
             outcome = future.result(DECISION_SECONDS)
+        except Unwritable as error:
+            note("posting-failed", level=40, customer=speaker.customer, transfer=identifier, why=error)
+            return self.refuse(Reason.BUSY, number, UNWRITABLE)
         except (BankError, TimeoutError) as error:
             # The order may be booked: "nothing was recorded" could be a lie. Silence makes the client look it up.
             note("posting-failed", level=40, trace=True, customer=speaker.customer, transfer=identifier)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, event, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from bank import migrations, schema
-from bank.errors import InvariantBroken, LedgerError
+from bank.errors import InvariantBroken, LedgerError, Unwritable
 
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 """How long SQLite waits for another process that holds its lock (a backup, a shell); ours wait for the lock file."""
@@ -266,11 +266,11 @@ def _translated(path: Path) -> Iterator[None]:
             "Please report this as a fault of the program."
         ) from error
     except DBAPIError as error:
-        raise LedgerError(_sentence(path, str(error.orig))) from error
+        raise _failure(path, str(error.orig)) from error
     except sqlite3.Error as error:  # from the statements with which a connection begins
-        raise LedgerError(_sentence(path, str(error))) from error
+        raise _failure(path, str(error)) from error
     except UnicodeDecodeError as error:  # text that a damaged file gives out, also in SQLite's own sentences
-        raise LedgerError(_sentence(path, "malformed")) from error
+        raise _failure(path, "malformed") from error
     except SQLAlchemyError as error:
         raise LedgerError(f"The ledger {path} cannot be used now: {str(error).splitlines()[0]}") from error
 
@@ -281,14 +281,24 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ("is full", "cannot be written: the disk is full. Nothing was recorded; make room"),
     ("readonly", "cannot be written: it is read-only. Nothing was recorded; check its owner and mode"),
     ("locked", "is held by another program for too long; nothing was recorded. Close that program and try again"),
-    ("disk I/O error", "cannot be read or written: the disk reports an error. Nothing was recorded; check the disk"),
+    # SQLite writes a whole transaction and then synchronises it. If that fails it takes the transaction back, but a
+    # crash before the next one brings it back: whoever opens the file then finds it whole, and it counts.
+    (
+        "disk I/O error",
+        "meets an error of its disk. What was being written may be recorded or not; check disk and ledger",
+    ),
     ("unable to open", "cannot be opened; check that its folder is there, with room and rights to write"),
 )
 
 
-def _sentence(path: Path, cause: str) -> str:
+_UNWRITTEN: Final = ("is full", "readonly")
+"""Causes by which the end of a transaction, without which it does not count, was surely not written."""
+
+
+def _failure(path: Path, cause: str) -> LedgerError:
     known = next((sentence for words, sentence in _CAUSES if words in cause), None)
-    return f"The ledger {path} {known}." if known else f"The ledger {path} cannot be used: {cause}."
+    sentence = f"The ledger {path} {known}." if known else f"The ledger {path} cannot be used: {cause}."
+    return Unwritable(sentence) if any(words in cause for words in _UNWRITTEN) else LedgerError(sentence)
 
 
 def _beside(path: Path, ending: str) -> Path:
