@@ -1,11 +1,11 @@
 # Every target says in one line what it is doing while it does it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test trials soak check clean
+.PHONY: help setup demo test trials soak fuzz check clean
 
 # Paths are relative throughout, so the folder may have any name; what is given (KEEP=…) reaches the shell by the
 # environment, unread by make.
-export KEEP KILLS SEED
+export KEEP KILLS SEED SECONDS
 
 help:
 	@echo "make setup             make .venv with the pinned packages, if it is not there yet"
@@ -13,6 +13,7 @@ help:
 	@echo "make test              check, then run all tests"
 	@echo "make trials            run the tests of the fifty trials of docs/trials.md and list what became of each"
 	@echo "make soak              kill the bank a thousand times, and run the other tests that take minutes (KILLS=n SEED=n)"
+	@echo "make fuzz              fuzz the readers of foreign bytes for an hour (SECONDS=… for another time)"
 	@echo "make check             check style, types and the direction of imports"
 	@echo "make clean             remove .venv and everything else that can be made again"
 
@@ -44,7 +45,10 @@ soak: setup
 	@echo "Running the tests that take minutes, such as a thousand kills of the bank …"
 	@.venv/bin/python -m pytest -q -m soak
 
+fuzz: setup
+	@.venv/bin/python -m tests.fuzz
+
 clean:
 	@echo "Removing .venv, caches and build folders …"
-	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -143,4 +143,7 @@ class DeskStore(Database):
     def _filed(self, condition: str, *values: object) -> tuple[Filed, ...]:
         columns = "digest, fingerprint, number, role, name, message, received, state"
         rows = self.rows(f"SELECT {columns} FROM requests WHERE {condition} ORDER BY received, rowid", *values)  # noqa: S608 - ours
-        return tuple(Filed(*(*row[:-1], State(row["state"]))) for row in rows)
+        try:
+            return tuple(Filed(*(*row[:-1], State(row["state"]))) for row in rows)
+        except ValueError as error:
+            raise StoreError(f"The database {self._path} is damaged ({error}); restore it.") from None

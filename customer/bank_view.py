@@ -111,7 +111,7 @@ def open_view(folder: Path, kind: str, fingerprint: str, now: float) -> BankView
     place = folder / FOLDER / kind
     try:
         about = json.loads((place / _ABOUT).read_bytes())
-        expires = about["expires"]
+        expires = None if about["expires"] is None else int(about["expires"])
         view = BankView(
             Home.open(place / "gnupg"),
             str(about["bank"]),
@@ -121,7 +121,7 @@ def open_view(folder: Path, kind: str, fingerprint: str, now: float) -> BankView
         )
     except FileNotFoundError:
         raise NotReady(f"The bank's key is not here yet; get it with {command}.") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise NotReady(f"{place} cannot be read; get the bank's key again with {command}.") from None
     if view.fingerprint != fingerprint:
         raise NotReady(

@@ -145,7 +145,7 @@ def request(home: CustomerHome, out: Path | None) -> Requested:
             raise CustomerError(f"{out} cannot be written: {error.strerror}.") from None
         answer = RequestState(identifier=made.identifier, state=State.WAITING)
     # The desk may go on with an earlier request for this key, which then is the one that counts.
-    earlier = (home.store.fact(Fact.REQUEST_DIGEST) or b"").decode()
+    earlier = home.store.text(Fact.REQUEST_DIGEST)
     digest = next((each for each in (made.digest, earlier) if each.startswith(answer.identifier)), "")
     home.store.set_facts(
         {
@@ -217,8 +217,7 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
 
 def certified_until(home: CustomerHome) -> int | None:
     """When the own certificate ends (Unix seconds), None while there is none."""
-    value = home.store.fact(Fact.CERTIFIED_UNTIL)
-    return int(value) if value else None
+    return home.store.number(Fact.CERTIFIED_UNTIL)
 
 
 def explain_state(state: State) -> str:

@@ -145,12 +145,12 @@ def offered(home: CustomerHome, digest: str | None = None) -> "Offered":
     if kept is not None and home.world.clock() < kept.ends:
         return Offered(kept.certificate, kept.key)
     key, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
-    until = home.store.fact(Fact.CERTIFIED_UNTIL)
+    until = home.store.number(Fact.CERTIFIED_UNTIL)
     if key is None or certificate is None or until is None:
         raise NotReady(
             "The authority's certificate is not here yet, and the stage certified needs it; see `customer status`."
         )
-    if home.world.clock() >= int(until):
+    if home.world.clock() >= until:
         raise NotReady(
             "The certificate of this customer has ended. If the authority has renewed it, take it with `customer "
             "renew`; else request a new one with `customer request`."

@@ -66,7 +66,7 @@ def begun(folder: Path) -> bool:
 
 def progress(home: CustomerHome) -> Progress:
     """Where this customer stands, from what is kept here; nobody is asked."""
-    facts = {name: (home.store.fact(name) or b"").decode() for name in (Fact.REGISTERED, Fact.REQUEST, Fact.REQUESTED)}
+    facts = {name: home.store.text(name) for name in (Fact.REGISTERED, Fact.REQUEST, Fact.REQUESTED)}
     until = _until(home)
     bank_known, bank_detail = _bank(home)
     steps = (
@@ -158,8 +158,7 @@ def _days(seconds: float) -> str:
 
 
 def _until(home: CustomerHome) -> int | None:
-    value = home.store.fact(Fact.CERTIFIED_UNTIL)
-    return int(value) if value else None
+    return home.store.number(Fact.CERTIFIED_UNTIL)
 
 
 def _bank(home: CustomerHome) -> tuple[bool, str]:

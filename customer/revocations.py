@@ -57,7 +57,7 @@ def require_unrevoked(home: CustomerHome, bank_serial: int) -> None:
     """The bank's certificate and the own one stand, by a list that counts now; else NotReady or Revoked."""
     now = home.world.clock()
     kept = newest(home)
-    due = int(home.store.fact(Fact.ASK_REVOCATIONS_AT) or 0)
+    due = home.store.number(Fact.ASK_REVOCATIONS_AT) or 0
     if now >= due or now > kept.next_update:
         kept = refresh(home) or kept
     if now > kept.next_update:
@@ -81,8 +81,7 @@ def require_unrevoked(home: CustomerHome, bank_serial: int) -> None:
 
 def own_serial(home: CustomerHome) -> int:
     """The serial number of the own certificate, 0 while there is none."""
-    serial = home.store.fact(Fact.CERTIFICATE_SERIAL)
-    return int(serial, 16) if serial else 0
+    return home.store.number(Fact.CERTIFICATE_SERIAL, 16) or 0
 
 
 def run_out(kept: KeptRevocations) -> str:

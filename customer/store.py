@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from customer import schema
 from customer.errors import NotProven, StoreError
 from protocol import canonical
+from protocol.errors import MalformedContent
 from protocol.messages import Refusal
 from protocol.orders import TransferOrder, decode_order
 from protocol.receipts import Receipt, TreeHead
@@ -222,12 +223,14 @@ class Store:
             " ORDER BY size DESC LIMIT 1",
             Fact.LOG.value,
         )
-        return KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) if row else None
+        with self._sound():
+            return KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) if row else None
 
     def heads(self) -> tuple[KeptHead, ...]:
         """Every head that was kept, of all logs, smallest first."""
         rows = self._all("SELECT head, message FROM heads ORDER BY size")
-        return tuple(KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) for row in rows)
+        with self._sound():
+            return tuple(KeptHead(canonical.decode_signed(TreeHead, row[0]), row[1]) for row in rows)
 
     def keep_head(self, kept: KeptHead) -> None:
         """Keep a verified head; the first decides which log is followed. Raises NotProven."""
@@ -282,7 +285,8 @@ class Store:
         if row is None:
             return None
         number, this_update, next_update, serials, crl = row
-        revoked = frozenset(int(serial, 16) for serial in serials.split())
+        with self._sound():
+            revoked = frozenset(int(serial, 16) for serial in serials.split())
         return KeptRevocations(number, this_update, next_update, revoked, crl)
 
     # Single values
@@ -292,6 +296,17 @@ class Store:
         row = self._one("SELECT value FROM facts WHERE name = ?", name.value)
         return bytes(row[0]) if row else None
 
+    def text(self, name: Fact) -> str:
+        """A kept text, "" if there is none."""
+        with self._sound():
+            return (self.fact(name) or b"").decode()
+
+    def number(self, name: Fact, base: int = 10) -> int | None:
+        """A kept number."""
+        value = self.fact(name)
+        with self._sound():
+            return int(value, base) if value else None
+
     def set_facts(self, facts: dict[Fact, bytes]) -> None:
         """Keep several values, all or none."""
         with self._writing() as database:
@@ -300,16 +315,16 @@ class Store:
 
     def floor(self) -> Stage:
         """The highest stage that this customer has used with success."""
-        value = self.fact(Fact.FLOOR)
-        return Stage(value.decode()) if value else Stage.PASSWORD
+        value = self.text(Fact.FLOOR)
+        with self._sound():
+            return Stage(value) if value else Stage.PASSWORD
 
     def raise_floor(self, stage: Stage) -> None:
         """Note a stage used with success; the floor never sinks."""
         if stage.rank <= self.floor().rank:
             return
         with self._writing() as database:
-            row = database.execute("SELECT value FROM facts WHERE name = ?", (Fact.FLOOR.value,)).fetchone()
-            if row is None or Stage(bytes(row[0]).decode()).rank < stage.rank:
+            if self.floor().rank < stage.rank:  # asked again: another process may have been quicker
                 self._set(database, Fact.FLOOR, stage.value.encode())
 
     # Inside
@@ -353,25 +368,30 @@ class Store:
 
     def _orders(self, condition: str, *values: object) -> tuple[StoredOrder, ...]:
         columns = "identifier, stage, state, content, message, receipt, refusal"
-        try:
-            rows = self._connection.execute(
-                f"SELECT {columns} FROM outbox {condition} ORDER BY place",  # noqa: S608 - both parts are constants
-                values,
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path} could not be read ({error}).") from None
-        return tuple(
-            StoredOrder(
-                identifier=identifier,
-                stage=Stage(stage),
-                state=State(state),
-                content=content,
-                message=message,
-                receipt=canonical.decode(Receipt, receipt) if receipt else None,
-                refusal=canonical.decode(Refusal, refusal) if refusal else None,
+        rows = self._all(f"SELECT {columns} FROM outbox {condition} ORDER BY place", *values)  # noqa: S608 - constants
+        with self._sound():
+            return tuple(
+                StoredOrder(
+                    identifier=identifier,
+                    stage=Stage(stage),
+                    state=State(state),
+                    content=content,
+                    message=message,
+                    receipt=canonical.decode(Receipt, receipt) if receipt else None,
+                    refusal=canonical.decode(Refusal, refusal) if refusal else None,
+                )
+                for identifier, stage, state, content, message, receipt, refusal in rows
             )
-            for identifier, stage, state, content, message, receipt, refusal in rows
-        )
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """What cannot be read as what was written is damage, and is named."""
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, MalformedContent) as error:
+            raise StoreError(
+                f"{self.path} is damaged ({error}); put the whole home back from a copy, or ask the bank."
+            ) from None
 
     def _keep(self, database: sqlite3.Connection, kept: KeptHead) -> None:
         head = kept.head

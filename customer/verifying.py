@@ -55,7 +55,8 @@ def compare_head(home: CustomerHome, file: Path, stage: Stage) -> tuple[KeptHead
     shown different histories.
     """
     try:
-        data = file.read_bytes()[: HEAD_LIMIT_BYTES + 1]
+        with file.open("rb") as opened:
+            data = opened.read(HEAD_LIMIT_BYTES + 1)
     except OSError as error:
         raise CustomerError(f"{file} cannot be read: {error.strerror}.") from None
     kept = home.store.newest_head()

@@ -319,8 +319,10 @@ class _Connection:
         return line
 
     def _limit_wait(self, deadline: float) -> None:
-        # Never 0, which would mean "do not block" and raise another error than TimeoutError.
-        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:  # also where there always is something more to read
+            raise TimeoutError("the time is over")
+        self._socket.settimeout(seconds)
 
 
 # Canonical S-expressions (Rivest, "S-Expressions", 1997): atoms are `length:bytes`, lists are in parentheses.

@@ -352,7 +352,7 @@ def _signature(draft: _Draft) -> Signature:
         signature_class=int(kind[1], 16),
         exportable=kind[2] == "x",
         reason=int(kind[3], 16) if kind[3] else None,
-        trust_depth=int(depth) if depth.isdigit() else 0,
+        trust_depth=int(depth) if re.fullmatch(rb"[0-9]{1,3}", depth) else 0,
         digest=fields.number(16),
         subpackets=tuple(draft.subpackets),
     )

@@ -18,6 +18,8 @@ from keyring.packets import Packet, s2k_count, split_for_study
 __all__ = ["Explanation", "explain"]
 
 MAX_INFLATED_BYTES = 4 << 20
+MAX_EXPLAINED = 4096
+"""Both are for a whole file: packets in packets would multiply whatever each of them were allowed."""
 MAX_DEPTH = 4
 
 Value = str | int | bool | tuple[str, ...]
@@ -40,9 +42,17 @@ class Explanation:
     inside: tuple["Explanation", ...] = ()
 
 
+@dataclass
+class _Allowance:
+    """What may still be inflated and explained of one file."""
+
+    inflated_bytes: int = MAX_INFLATED_BYTES
+    packets: int = MAX_EXPLAINED
+
+
 def explain(message: bytes) -> tuple[Explanation, ...]:
     """The packets of a binary message, key or signature. Raises PacketError when they cannot be told apart."""
-    return _explain(message, 0)
+    return _explain(message, 0, _Allowance())
 
 
 def key_fingerprint(public_body: bytes) -> str:
@@ -51,16 +61,20 @@ def key_fingerprint(public_body: bytes) -> str:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest().upper()
 
 
-def _explain(message: bytes, depth: int) -> tuple[Explanation, ...]:
-    return tuple(_explained(packet, depth) for packet in split_for_study(message))
+def _explain(message: bytes, depth: int, allowance: _Allowance) -> tuple[Explanation, ...]:
+    packets = split_for_study(message)
+    allowance.packets -= len(packets)
+    if allowance.packets < 0:
+        raise PacketError("packet-count", f"With it there are more than {MAX_EXPLAINED} packets; it was left alone.")
+    return tuple(_explained(packet, depth, allowance) for packet in packets)
 
 
-def _explained(packet: Packet, depth: int) -> Explanation:
+def _explained(packet: Packet, depth: int, allowance: _Allowance) -> Explanation:
     fields: dict[str, Value] = {}
     inside: tuple[Explanation, ...] = ()
     try:
         if packet.tag == 8:
-            sentence, inside = _compressed(packet.body, fields, depth)
+            sentence, inside = _compressed(packet.body, fields, depth, allowance)
         else:
             sentence = _READERS.get(packet.tag, _other)(packet.body, fields)
     except PacketError as error:
@@ -182,12 +196,12 @@ _PURPOSES = {
 
 
 def _public_key(body: bytes, fields: dict[str, Value]) -> str:
-    _key(body, fields)
+    _require_end(_key(body, fields))
     return "The public part of a primary key; its fingerprint is the identity that everything else hangs on."
 
 
 def _public_subkey(body: bytes, fields: dict[str, Value]) -> str:
-    _key(body, fields)
+    _require_end(_key(body, fields))
     return "The public part of a subkey; it counts only with the binding signature of the primary key after it."
 
 
@@ -196,6 +210,11 @@ def _secret_key(body: bytes, fields: dict[str, Value]) -> str:
     protection = cursor.number(1)
     fields["protected by a passphrase"] = protection != 0
     return "A secret key. This file must not be given to anyone; the secret numbers are not shown."
+
+
+def _require_end(cursor: Cursor) -> None:
+    if cursor:
+        raise PacketError("packet-body", "More bytes follow the key's numbers, so readers differ over its fingerprint.")
 
 
 def _key(body: bytes, fields: dict[str, Value]) -> Cursor:
@@ -234,32 +253,42 @@ _MPI_COUNTS = {1: 2, 2: 2, 3: 2, 16: 3, 17: 4}
 _FIXED_BYTES = {25: 32, 26: 56, 27: 32, 28: 57}
 
 
-def _compressed(body: bytes, fields: dict[str, Value], depth: int) -> tuple[str, tuple[Explanation, ...]]:
+def _compressed(
+    body: bytes, fields: dict[str, Value], depth: int, allowance: _Allowance
+) -> tuple[str, tuple[Explanation, ...]]:
     cursor = Cursor(body)
     algorithm = cursor.number(1)
     fields["algorithm"] = numbers.name(numbers.COMPRESSION, algorithm)
     if depth >= MAX_DEPTH:
         return f"Compressed data, more than {MAX_DEPTH} deep; it is not opened.", ()
-    content = _inflated(algorithm, cursor.rest())
+    content = _inflated(algorithm, cursor.rest(), allowance)
     fields["inflated bytes"] = len(content)
-    return "Compressed packets, which follow. Our own messages are never compressed.", _explain(content, depth + 1)
+    inside = _explain(content, depth + 1, allowance)
+    return "Compressed packets, which follow. Our own messages are never compressed.", inside
 
 
-def _inflated(algorithm: int, data: bytes) -> bytes:
-    """The content, at most 4 MiB of it. Raises PacketError for damage, another method or more."""
+def _inflated(algorithm: int, data: bytes, allowance: _Allowance) -> bytes:
+    """The content, out of what is allowed for the whole file. Raises PacketError for damage, another method or more."""
+    limit = allowance.inflated_bytes
+    allowance.inflated_bytes = 0  # also damaged data costs what was inflated of it, which nobody tells us
     try:
         if algorithm == 0:
             content = data
         elif algorithm in (1, 2):
-            content = zlib.decompressobj(-15 if algorithm == 1 else 15).decompress(data, MAX_INFLATED_BYTES + 1)
+            content = zlib.decompressobj(-15 if algorithm == 1 else 15).decompress(data, limit + 1)
         elif algorithm == 3:
-            content = bz2.BZ2Decompressor().decompress(data, MAX_INFLATED_BYTES + 1)
+            content = bz2.BZ2Decompressor().decompress(data, limit + 1)
         else:
+            allowance.inflated_bytes = limit
             raise PacketError("compression", "Its compression method is not known here.")
     except (zlib.error, OSError, EOFError, ValueError):
         raise PacketError("compression", "Its content cannot be inflated; it was damaged.") from None
-    if len(content) > MAX_INFLATED_BYTES:
-        raise PacketError("compression", f"It inflates to more than {MAX_INFLATED_BYTES} bytes and was left alone.")
+    if len(content) > limit:
+        raise PacketError(
+            "compression",
+            f"The file inflates to more than {MAX_INFLATED_BYTES} bytes, or was damaged; this was left alone.",
+        )
+    allowance.inflated_bytes = limit - len(content)
     return content
 
 

@@ -58,6 +58,7 @@ class _Direction:
     def __init__(self, key: Secret) -> None:
         self._cipher = AESGCM(key.reveal())
         self._records = 0
+        self._over = False
 
     def next_nonce(self) -> bytes:
         if self._records >= RECORDS_PER_SESSION:
@@ -71,14 +72,21 @@ class _Direction:
         return Frame(FrameType.RECORD, self._cipher.encrypt(self.next_nonce(), content, header))
 
     def open(self, frame: Frame) -> bytes:
+        if self._over:
+            raise RemoteProtocolError("The session ended with a record that was not its next one; open a new one.")
+        # Whatever goes wrong here ends the direction, even for a caller who would go on: a record that is replaced by
+        # rubbish must not be passed over in favour of the one after it.
+        self._over = True
         if frame.type is not FrameType.RECORD:
             raise RemoteProtocolError(f"A {frame.type.name.lower()} frame does not belong inside a session.")
         try:
-            return self._cipher.decrypt(self.next_nonce(), frame.body, frame.header)
+            content = self._cipher.decrypt(self.next_nonce(), frame.body, frame.header)
         except InvalidTag:
             raise RemoteProtocolError(
                 "A record is not the next one of this session: it was changed, repeated, moved or left out."
             ) from None
+        self._over = False
+        return content
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,22 @@ def read(path: Path, kind: type[T]) -> T:
     """The file as a structure of this kind. Raises SettingsMissing or SettingsError."""
     try:
         with path.open("rb") as file:
-            values = tomllib.loads(file.read(SIZE_LIMIT_BYTES).decode())
-        return msgspec.convert(values, kind)
+            data = file.read(SIZE_LIMIT_BYTES + 1)
+        if len(data) > SIZE_LIMIT_BYTES:
+            raise SettingsError(f"{path} has more than {SIZE_LIMIT_BYTES} bytes; remove what does not belong there.")
+        return msgspec.convert(tomllib.loads(data.decode()), kind)
     except FileNotFoundError:
         raise SettingsMissing(f"There is no file {path}.") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} cannot be read: it is not text in UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML ({error}); correct that place in the file.") from None
     except msgspec.ValidationError as error:
         raise SettingsError(explained(path, error)) from None
+    except RecursionError:
+        raise SettingsError(f"{path} is not valid TOML (it is nested too deeply); correct it.") from None
+    except ValueError as error:  # TOMLDecodeError is one, and so is a number of thousands of digits
+        raise SettingsError(f"{path} is not valid TOML ({error}); correct that place in the file.") from None
 
 
 def write(path: Path, text: str) -> None:

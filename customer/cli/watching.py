@@ -56,9 +56,14 @@ def _content(content: bytes) -> list[str]:
     """JSON in lines; long values (keys, messages) are cut, since they are shown by their packets."""
     try:
         fields = json.loads(content)
-    except ValueError:
-        return [printable(content.decode("utf-8", "replace"))]
-    return [f"{name}: {printable(_short(json.dumps(value, ensure_ascii=False)))}" for name, value in fields.items()]
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        return [printable(_short(content.decode("utf-8", "replace")))]
+    return [
+        f"{printable(name)}: {printable(_short(json.dumps(value, ensure_ascii=False)))}"
+        for name, value in fields.items()
+    ]
 
 
 def _short(text: str) -> str:

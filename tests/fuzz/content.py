@@ -1,0 +1,155 @@
+"""Signed content, receipts, proofs and amounts have one reading, and what does not follow is refused."""
+
+from contextlib import suppress
+from functools import cache
+
+from bank.evidence import EvidenceRefused, Keys, LoggedEntry, SentOrder, make_evidence
+from protocol import canonical, evidence, merkle, money, orders, receipts
+from protocol.messages import Evidence
+from protocol.money import AmountError
+from protocol.orders import TransferOrder
+from protocol.receipts import LogEntry, Receipt, TransferReceipt, TreeHead
+from tests.fuzz.properties import attempt, parts, require_sentence, text_of
+
+LEAVES = 21
+SIGNED = (TransferOrder, LogEntry, TreeHead, TransferReceipt)
+
+
+def signed_content(data: bytes) -> None:
+    """Signed content that decodes is its own canonical encoding, byte for byte, for one type only."""
+    found = [value for kind in SIGNED if (value := attempt(canonical.decode_signed, kind, data)) is not None]
+    assert len(found) <= 1
+    assert all(canonical.encode(value) == data for value in found)
+
+
+def transfer_orders(data: bytes) -> None:
+    """An order that decodes can be shown, has a time, encodes to the same bytes and differs from itself in nothing."""
+    order = attempt(orders.decode_order, data)
+    if order is None:
+        return
+    assert orders.encode_order(order) == data
+    assert orders.first_difference(order, order) == ""
+    assert order.description.isprintable() or " " in order.description
+    moment = orders.parse_time(order.created, "created")
+    if moment.year >= 1970:
+        assert orders.format_time(moment.timestamp()) == order.created
+    with suppress(AmountError):
+        assert money.parse_amount(order.amount, order.currency) > 0
+
+
+def receipts_of_the_bank(data: bytes) -> None:
+    """A receipt, the head in it and the head kept before: proven, or refused; what is proven is the entry itself."""
+    first, second, third = parts(data, 3)
+    receipt = attempt(canonical.decode, Receipt, first)
+    head = attempt(canonical.decode_signed, TreeHead, second)
+    if receipt is None or head is None:
+        return
+    entry = attempt(receipts.check_inclusion, receipt, head)
+    if entry is not None:
+        assert canonical.encode(entry) == receipt.entry
+        assert receipt.index < head.size
+        attempt(receipts.check_order, entry, third, entry.debtor, entry.transfer_identifier)
+    older = attempt(canonical.decode_signed, TreeHead, third)
+    if older is not None:
+        attempt(receipts.check_consistency, older, head, receipt.consistency)
+
+
+def single_receipts(data: bytes) -> None:
+    """A receipt of an evidence folder: the same reading for the bank that makes it and for whoever checks it."""
+    receipt = attempt(canonical.decode_signed, TransferReceipt, data)
+    if receipt is None:
+        return
+    logged = LoggedEntry(
+        canonical.encode(receipt.entry), receipt.index, receipt.log, receipt.size, receipt.root, receipt.proof
+    )
+    attempt(make_evidence, logged, SentOrder(b"{}", None), Keys(b"", None, None), _Unasked(), 0)
+
+
+class _Unasked:
+    """Signs nothing: the parts do not belong together, which must be seen before."""
+
+    def sign(self, content: bytes, at: int) -> bytes:
+        raise EvidenceRefused("It would have been signed.")
+
+
+def inclusion(data: bytes) -> None:
+    """In a tree that is known no leaf, place or path is proven but the true one."""
+    size, index, leaf, *path = _hashes(data)
+    true_leaf, root = _leaves()[index % LEAVES], _root(size)
+    given = true_leaf if leaf == bytes(32) else leaf
+    if merkle.verify_inclusion(given, index, size, tuple(path), root):
+        assert index < size
+        assert given == true_leaf
+        assert tuple(path) == merkle.inclusion_path(index, size, _node)
+    assert merkle.verify_inclusion(_leaves()[0], 0, size, merkle.inclusion_path(0, size, _node), root)
+
+
+def consistency(data: bytes) -> None:
+    """No older head is proven a beginning of a known tree but the tree's own beginning."""
+    newer, older, given, *path = _hashes(data)
+    older %= newer + 1
+    root = _root(older) if given == bytes(32) else given
+    if merkle.verify_consistency(older, newer, root, _root(newer), tuple(path)):
+        assert root == _root(older)
+
+
+def _hashes(data: bytes) -> tuple[int, int, bytes, *tuple[bytes, ...]]:
+    """A size, a place, a hash and a path; a byte below 22 in place of a hash stands for that node of the tree."""
+    head, rest = data[:2].ljust(2, b"\0"), data[2:]
+    found: list[bytes] = []
+    while rest and len(found) < 12:
+        if rest[0] < LEAVES:
+            found.append(_node(rest[0] % 3, rest[0] // 4))
+            rest = rest[1:]
+        else:
+            found.append(rest[:32].ljust(32, b"\0"))
+            rest = rest[32:]
+    return (1 + head[0] % LEAVES, head[1] % 40, found[0] if found else bytes(32), *found[1:])
+
+
+@cache
+def _leaves() -> tuple[bytes, ...]:
+    return tuple(merkle.leaf_hash(b"entry %d" % place) for place in range(LEAVES))
+
+
+@cache
+def _node(level: int, place: int) -> bytes:
+    if level == 0:
+        return _leaves()[place] if place < LEAVES else bytes(32)
+    return merkle.node_hash(_node(level - 1, 2 * place), _node(level - 1, 2 * place + 1))
+
+
+@cache
+def _root(size: int) -> bytes:
+    return merkle.root_hash(size, _node)
+
+
+def amounts(data: bytes) -> None:
+    """An amount and its currency: minor units within the limit, and the same amount again from what is shown."""
+    text, currency = map(text_of, parts(data, 2))
+    try:
+        minor = money.parse_amount(text, currency)
+    except AmountError as error:
+        require_sentence(error)
+        return
+    assert 0 < minor <= 10**15
+    shown = money.format_amount(minor, currency)
+    assert money.parse_amount(shown, currency) == minor
+    assert money.format_amount(-minor, currency) == f"-{shown}"
+
+
+def evidence_files(data: bytes) -> None:
+    """Files of an evidence folder as they come over the wire; a folder that is known has only names of ours."""
+    answer = attempt(canonical.decode, Evidence, data)
+    if answer is None:
+        return
+    kind = attempt(evidence.require_folder, answer.files)
+    if kind is not None:
+        assert answer.files.keys() == kind.names
+        assert all("/" not in name for name in answer.files)
+
+
+def instructions(data: bytes) -> None:
+    """The commands are cut out of any VERIFY.md in bounded time, and each is part of it."""
+    text = text_of(data)
+    assert all(command in text for command in evidence.commands(text))
