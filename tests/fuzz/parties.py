@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 from unittest import mock
 
+from bank.admission import Admission
 from bank.customers import Customer
 from bank.errors import RecordError
 from bank.identities import Identity, OpeningRefused, Read
 from bank.opening import Opener, Turns
 from bank.password_stage import Nonces, PasswordStage
+from bank.refusals import RefusalLimiter
 from bank.service import Service, Speaker
 from customer import bank_view, evidence
 from customer.bank_view import BankView
@@ -117,7 +119,7 @@ def _service() -> Service:
     def nothing(*_arguments: object, **_options: object) -> None:
         raise RecordError("There is nothing here.")
 
-    empty = cast(Any, SimpleNamespace(submit=nothing, head=nothing, files=nothing, get=nothing, allows=lambda *_: True))
+    empty = cast(Any, SimpleNamespace(submit=nothing, head=nothing, files=nothing, get=nothing))
     ledger = cast(Any, SimpleNamespace(reading=nothing, writing=nothing, log="0" * 32, currency="EUR"))
     return Service(
         bank=B,
@@ -129,7 +131,8 @@ def _service() -> Service:
         identities=empty,
         certificates=None,
         dossier=empty,
-        refusals=empty,
+        refusals=RefusalLimiter(60),
+        admission=Admission(8, 8),
         clock=lambda: NOW,
     )
 
