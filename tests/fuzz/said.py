@@ -9,6 +9,12 @@ from typing import Final
 
 A, B = "A" * 40, "B" * 40
 GS, RS = "\x1d", "\x1e"
+# Beyond what Python converts to a number, and beyond what its parsers follow.
+_LONG: Final = "9" * 4400
+_DEEP: Final = "[" * 1100
+_LONG_TOML: Final = f"name = {_LONG}\n"
+_DEEP_TOML: Final = f"name = {_DEEP}\n"
+
 GOOD: Final = (
     f"[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG {'A' * 16} Alice (1001)\n"
     f"[GNUPG:] VALIDSIG {A} 2026-01-01 1767225600 0 4 0 1 8 00 {A}\n"
@@ -123,7 +129,7 @@ SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
             b"\xc6" + bytes((len(_PUBLIC),)) + _PUBLIC + b"\xcd\x0cAlice (1001)",
             b"\x99\0" + bytes((len(_PUBLIC),)) + _PUBLIC,
         ),
-        "watched_events": ('{"number":1,"type":"ask-balance"}', "[1]", '{"a":"\u202e"}', '"text"'),
+        "watched_events": ('{"number":1,"type":"ask-balance"}', "[1]", '{"\u202e":"\u202e"}', '"text"', _LONG, _DEEP),
         "verdicts": (GOOD, BY_BANK, BY_BANK.replace("FULLY", "UNDEFINED"), SEALED, UNDER_PASSWORD, GOOD + "NODATA 1\n"),
         "opened_messages": (
             GOOD + GS + "{}",
@@ -134,7 +140,11 @@ SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
             GS + "[GNUPG:] FILE_START 3 1.gpg\n" + GOOD + "[GNUPG:] FILE_DONE\n",
             GS + "[GNUPG:] FILE_START 3 2.gpg\n" + GOOD + "[GNUPG:] FILE_DONE\n",
         ),
-        "listings": (LISTING, LISTING.replace("f:3072", "r:2048")),
+        "listings": (
+            LISTING,
+            LISTING.replace("f:3072", "r:2048"),
+            LISTING.replace(":::Authority", f":{_LONG}::Authority"),
+        ),
         "certifications": (LISTING, LISTING.replace("rev:!::1:BBBBBBBBBBBBBBBB:16", "rev:!::1:BBBBBBBBBBBBBBBB:18")),
         "small_homes": (f"key{RS}{LISTING}{RS}{LISTING}",),
         "agent_expressions": (*_TWO_SIGNATURES.split("|"), "(1:a(1:b))", "3:abc"),
@@ -144,8 +154,8 @@ SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
             "OK\nOK\n# x\nS PROGRESS\nINQUIRE PINENTRY_LAUNCHED 1\nD (10:public-key(3:rsa(1:n1:a)(1:e1:b)))\nOK\n",
         ),
         "user_ids": (f"Alice{RS}1001", f"Zo\u00eb O'Neil{RS}0017", f"\u0391{RS}1", f"x\n[GNUPG:]{RS}1"),
-        "bank_toml": (_BANK_TOML, _BANK_TOML.replace("7\n", "nan\n"), 'name = "x"\n'),
-        "customer_toml": (_CUSTOMER_TOML, _CUSTOMER_TOML.replace('"1001"', "1001")),
+        "bank_toml": (_BANK_TOML, _BANK_TOML.replace("7\n", "nan\n"), 'name = "x"\n', _DEEP_TOML, _LONG_TOML),
+        "customer_toml": (_CUSTOMER_TOML, _CUSTOMER_TOML.replace('"1001"', "1001"), _DEEP_TOML),
         "ca_toml": (_CA_TOML, _CA_TOML.replace("https", "ftp")),
         "passphrase_files": ("correct horse\n", "\n", "one\r\ntwo\n"),
         "mailed_certificates": (
@@ -156,6 +166,9 @@ SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
         ),
         "bank_views": (
             f'{{"bank":"{A}","expires":null,"serial":"0","signing_subkeys":["{B}"]}}',
+            f'{{"bank":"{A}","expires":"soon","serial":"0","signing_subkeys":["{B}"]}}',
+            f'{{"bank":"{A}","expires":Infinity,"serial":"0","signing_subkeys":["{B}"]}}',
+            _DEEP,
             f'{{"bank":"{A}","expires":1900000000,"serial":"1f","signing_subkeys":["{B}"]}}',
         ),
         "socket_redirects": ("%Assuan%\nsocket=/run/x/S.gpg-agent\n", "%Assuan%\nsocket=x\n"),
