@@ -16,7 +16,7 @@ from keyring.packets import Packet
 from tests.fuzz.properties import attempt, text_of
 
 SIGNED_HEAD = bytes.fromhex("c40d03000801aaaaaaaaaaaaaaaa01")
-SIGNED_TAIL = bytes.fromhex("c20a04000108000000000000")
+SIGNED_TAIL = bytes.fromhex("c21304000108000605020000000100000000000101")
 
 
 def packet_framing(data: bytes) -> None:
@@ -114,7 +114,7 @@ def claimed_documents(data: bytes) -> None:
 
 
 def signed(content: bytes) -> bytes:
-    """A message with this content that is built as a signed one is; its signature is empty."""
+    """A message with this content that is built as a signed one is; its signature is of nobody."""
     literal = b"b\0" + bytes(4) + content
     return SIGNED_HEAD + b"\xcb\xff" + len(literal).to_bytes(4) + literal + SIGNED_TAIL
 

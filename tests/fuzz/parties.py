@@ -10,10 +10,11 @@ from bank.admission import Admission
 from bank.customers import Customer
 from bank.errors import RecordError
 from bank.identities import Identity, OpeningRefused, Read
-from bank.opening import Opener, Turns
+from bank.opening import Opener
 from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
 from bank.service import Service, Speaker
+from bank.turns import Turns
 from customer import bank_view, evidence
 from customer.bank_view import BankView
 from customer.password import Acquaintance, PasswordConversation
@@ -57,7 +58,7 @@ def openings(data: bytes) -> None:
         clock=lambda: NOW,
         random=lambda length: b"\x42" * length,
     )
-    found = attempt(_unless_refused, opener.open, Frame(FrameType.OPEN, frame))
+    found = attempt(_unless_refused, partial(opener.open, network="::1"), Frame(FrameType.OPEN, frame))
     if found is None:
         return
     session, (opened, proof) = found
@@ -105,8 +106,9 @@ def password_messages(data: bytes) -> None:
         clock=lambda: NOW,
     )
     with mock.patch("bank.password_stage.open_with_password", return_value=Opened(said, GOOD)):
-        found = attempt(_unless_refused, stage.open, Frame(FrameType.PASSWORD, frame))
-        assert found is None or attempt(_unless_refused, stage.open, Frame(FrameType.PASSWORD, frame)) is None
+        receive = partial(stage.open, network="::1")
+        found = attempt(_unless_refused, receive, Frame(FrameType.PASSWORD, frame))
+        assert found is None or attempt(_unless_refused, receive, Frame(FrameType.PASSWORD, frame)) is None
     if found is not None:
         assert found.customer is CUSTOMER
         attempt(_service().answer, Speaker("1001", Stage.PASSWORD, None), [found.request])

@@ -6,7 +6,7 @@ decoders, or by reading a file, a pipe or a socket. It counts as fuzzed if some 
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -97,8 +97,8 @@ def _reads(call: str) -> bool:
     return call in DECODERS or ("." in call and call.rpartition(".")[2] in METHODS)
 
 
-def entered(action: Callable[[], None], root: Path = ROOT) -> frozenset[tuple[str, int]]:
-    """File below the root and first line of each function of ours that the action enters."""
+def entered(actions: Iterable[Callable[[], None]], root: Path = ROOT) -> frozenset[tuple[str, int]]:
+    """File below the root and first line of each function of ours that the actions enter."""
     found: set[CodeType] = set()
 
     def watch(frame: FrameType, event: str, _argument: object) -> None:
@@ -106,9 +106,10 @@ def entered(action: Callable[[], None], root: Path = ROOT) -> frozenset[tuple[st
             found.add(frame.f_code)
 
     before = sys.getprofile()
-    sys.setprofile(watch)
     try:
-        action()
+        for action in actions:
+            sys.setprofile(watch)  # each time: Python takes a watcher away that finds no room on a full stack
+            action()
     finally:
         sys.setprofile(before)
     ours = ((code, Path(code.co_filename)) for code in found)

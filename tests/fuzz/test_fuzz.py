@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -81,13 +82,9 @@ def test_trial_35_every_tag_and_length_octet_of_a_packet() -> None:
 
 
 def test_trial_35_every_reader_of_foreign_bytes_has_a_target() -> None:
-    def replay() -> None:
-        for name, target in targets().items():
-            for path in corpus(name):
-                run(target, path.read_bytes())
-
+    kept = ((target, path) for name, target in targets().items() for path in corpus(name))
     readout._word_lists.cache_clear()  # or it would not be read here if another test was first
-    entered = readers.entered(replay)
+    entered = readers.entered(partial(run, target, path.read_bytes()) for target, path in kept)
     known = {str(reader): (reader.path, reader.line) in entered for reader in readers.readers()}
     forgotten = sorted(name for name, reached in known.items() if not reached and name not in UNFUZZED)
     assert not forgotten, f"write a target that reaches them, or give the reason in unfuzzed.py: {forgotten}"
