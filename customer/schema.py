@@ -1,5 +1,6 @@
 """The tables of a customer's database; whoever changes them raises the version, which an older program then refuses."""
 
+from enum import StrEnum
 from typing import Final
 
 VERSION: Final = 2
@@ -45,3 +46,38 @@ CREATE TABLE certificates (
 );
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
+
+
+class State(StrEnum):
+    """What is known of an order. Only ``POSTED`` and ``REFUSED`` are final; ``UNSENT`` surely never left."""
+
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    UNSENT = "unsent"
+    POSTED = "posted"
+    REFUSED = "refused"
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the bank may have decided the order without our knowing."""
+        return self in (State.SENDING, State.UNKNOWN)
+
+
+class Fact(StrEnum):
+    """Single values that are kept."""
+
+    FLOOR = "floor"
+    LOG = "log"
+    REGISTERED = "registered"
+    REQUEST = "request"
+    REQUEST_DIGEST = "request-digest"
+    REQUESTED = "requested"
+    CERTIFIED_KEY = "certified-key"
+    CERTIFICATE = "certificate"
+    CERTIFICATE_SERIAL = "certificate-serial"
+    CERTIFIED_UNTIL = "certified-until"
+    AUTHORITY_KEY = "authority-key"
+    AUTHORITY_ROOT = "authority-root"
+    ASK_REVOCATIONS_AT = "ask-revocations-at"
+    NEW_LOG = "new-log"
+    LOST = "lost"

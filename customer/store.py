@@ -5,13 +5,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from customer import schema
 from customer.errors import NotProven, StoreError
+from customer.schema import Fact as Fact
+from customer.schema import State as State
 from protocol import canonical
 from protocol.errors import MalformedContent
 from protocol.messages import Refusal
@@ -21,41 +22,6 @@ from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
 BUSY_SECONDS: Final = 10.0
-
-
-class State(StrEnum):
-    """What is known of an order. Only ``POSTED`` and ``REFUSED`` are final; ``UNSENT`` surely never left."""
-
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    UNSENT = "unsent"
-    POSTED = "posted"
-    REFUSED = "refused"
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether the bank may have decided the order without our knowing."""
-        return self in (State.SENDING, State.UNKNOWN)
-
-
-class Fact(StrEnum):
-    """Single values that are kept."""
-
-    FLOOR = "floor"
-    LOG = "log"
-    REGISTERED = "registered"
-    REQUEST = "request"
-    REQUEST_DIGEST = "request-digest"
-    REQUESTED = "requested"
-    CERTIFIED_KEY = "certified-key"
-    CERTIFICATE = "certificate"
-    CERTIFICATE_SERIAL = "certificate-serial"
-    CERTIFIED_UNTIL = "certified-until"
-    AUTHORITY_KEY = "authority-key"
-    AUTHORITY_ROOT = "authority-root"
-    ASK_REVOCATIONS_AT = "ask-revocations-at"
-    NEW_LOG = "new-log"
-    LOST = "lost"
 
 
 @dataclass(frozen=True)
@@ -250,7 +216,7 @@ class Store:
 
     def lost(self) -> frozenset[str]:
         """Transfers whose proven receipt is kept here, and whose entry the bank has lost since."""
-        return frozenset((self.fact(Fact.LOST) or b"").decode().split())
+        return frozenset(self.text(Fact.LOST).split())
 
     # Certificates
 

@@ -5,6 +5,7 @@ from functools import cache
 
 from bank.evidence import EvidenceRefused, Keys, LoggedEntry, SentOrder, make_evidence
 from protocol import canonical, evidence, merkle, money, orders, receipts
+from protocol.beginnings import PlacedBeginning, check_new_log
 from protocol.messages import Evidence
 from protocol.money import AmountError
 from protocol.orders import TransferOrder
@@ -70,6 +71,19 @@ class _Unasked:
 
     def sign(self, content: bytes, at: int) -> bytes:
         raise EvidenceRefused("It would have been signed.")
+
+
+def new_logs(data: bytes) -> None:
+    """What a bank says about a log that it has begun anew: proven by its head, or refused."""
+    first, second, third = parts(data, 3)
+    older, newer = (attempt(canonical.decode_signed, TreeHead, each) for each in (first, second))
+    placed = attempt(canonical.decode, PlacedBeginning, third)
+    if older is None or newer is None or placed is None:
+        return
+    found = attempt(check_new_log, older, newer, None, (placed,))
+    if found is not None:
+        assert found.last.log == newer.log
+        assert placed.index < newer.size
 
 
 def inclusion(data: bytes) -> None:

@@ -18,6 +18,7 @@ import protocol.messages
 from ca.notices import AccountNotice
 from ca.requests import CertificateRequest
 from protocol import canonical, evidence, merkle
+from protocol.beginnings import LogBeginning, PlacedBeginning
 from protocol.errors import MalformedContent
 from protocol.frames import Frame, FrameType
 from protocol.receipts import Receipt, TransferReceipt
@@ -71,9 +72,9 @@ def _of_the_wire() -> Iterator[tuple[str, bytes]]:
     yield "records", bytes((0, 5, 9, 0, 5, 9, 2, 0, 3, 1, 1, 0, 3, 0, 2, 253, 0, 0))
     yield "shares", bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
     yield "shares", bytes(range(32))
-    for place, name in enumerate(sorted(wire.KINDS)):
+    for name in sorted(wire.KINDS):
         data = encoded(wire.KINDS[name])
-        yield "every_message", bytes((place,)) + data
+        yield "every_message", name.encode() + SEPARATOR + data
         for target, decode in (
             ("requests", protocol.messages.decode_request),
             ("answers", protocol.messages.decode_answer),
@@ -82,6 +83,7 @@ def _of_the_wire() -> Iterator[tuple[str, bytes]]:
         ):
             if _decodes(decode, data):
                 yield target, data
+    yield "kept_values", SEPARATOR.join((b"0" * 32, encoded(LogBeginning), b"a b", b"signed", b""))
     yield "refusals", encoded(protocol.messages.Refusal)
     yield "refusals", encoded(ca.messages.DeskRefusal)
     yield "refusals", encoded(ca.messages.AuthorityKey)
@@ -123,6 +125,11 @@ def _of_content() -> Iterator[tuple[str, bytes]]:
     yield "submitted_orders", _first_order().replace(b"0123456789ABCDEF0123456789ABCDEF01234567", b"B" * 40)
     for vector in _vectors("receipts")[::3]:
         yield "receipts_of_the_bank", _receipt(vector)
+    for vector in _vectors("beginnings"):
+        for each in vector["beginnings"][-1:]:
+            placed = PlacedBeginning(bytes.fromhex(each["entry"]), each["index"], tuple(each["proof"]))
+            heads = (_bytes(vector["older"]), _bytes(vector["head"]))
+            yield "new_logs", SEPARATOR.join((*heads, canonical.encode(placed)))
     for size in (1, 2, 3, 5, 8, 21):
         for index in {0, size // 2, size - 1}:
             path = merkle.inclusion_path(index, size, content._node)

@@ -47,7 +47,8 @@ def kept_values(data: bytes) -> None:
     """Heads, the revocation list and single values that the customer has kept."""
     log, head, serials, stage, value = parts(data, 5)
     with _database(schema.TABLES) as database:
-        for name, kept in ((Fact.LOG, log), (Fact.FLOOR, stage), *((name, value) for name in _OTHER_FACTS)):
+        told = {Fact.LOG: log, Fact.FLOOR: stage, Fact.NEW_LOG: head, Fact.LOST: serials}
+        for name, kept in {**dict.fromkeys(Fact, value), **told}.items():
             _insert(database, "INSERT INTO facts (name, value) VALUES (?, ?)", (name.value, kept))
         row = (_text(log), len(head), "0" * 64, b"message", head)
         _insert(database, "INSERT INTO heads (log, size, root, message, head) VALUES (?, ?, ?, ?, ?)", row)
@@ -56,6 +57,7 @@ def kept_values(data: bytes) -> None:
         newest = attempt(store.newest_head)
         assert newest is None or newest.message == b"message"
         attempt(store.heads)
+        attempt(store.lost)
         listed = attempt(store.revocations)
         assert listed is None or all(isinstance(each, int) for each in listed.revoked)
         floor = attempt(store.floor)
@@ -73,7 +75,6 @@ _CONFIG = Config(
     bank=Bank(name="Bank", address="[::1]:1", fingerprint=A),
     authority=Authority(address="[::1]:2", fingerprint=A),
 )
-_OTHER_FACTS = tuple(name for name in Fact if name not in (Fact.LOG, Fact.FLOOR))
 
 
 def requests_at_the_desk(data: bytes) -> None:

@@ -45,6 +45,7 @@ from tests.fuzz.openpgp import signed
 
 SETTINGS = settings(max_examples=15, stateful_step_count=25, deadline=None)
 contents = st.binary(max_size=20)
+names = st.frozensets(st.sampled_from("abc"))
 
 
 class Session(RuleBasedStateMachine):
@@ -122,6 +123,7 @@ class Outbox(RuleBasedStateMachine):
         self.orders: dict[str, StoredOrder] = {}
         self.heads: dict[tuple[str, int], str] = {}
         self.log = ""
+        self.lost: frozenset[str] = frozenset()
         self.floor = Stage.PASSWORD
         self.highest = 0
 
@@ -171,19 +173,28 @@ class Outbox(RuleBasedStateMachine):
             return
         self.store.settle(name, State.POSTED, receipt, kept)
         self._keep(kept)
+        self.lost -= {name}
         if name in self.orders:
             self.orders[name] = replace(self.orders[name], state=State.POSTED, receipt=receipt, refusal=None)
 
-    @rule(log=st.integers(0, 1), size=st.integers(0, 3), root=st.integers(0, 1), follow=st.booleans())
-    def keep_head(self, log: int, size: int, root: int, follow: bool) -> None:
+    @rule(log=st.integers(0, 1), size=st.integers(0, 3), root=st.integers(0, 1), follow=st.booleans(), lost=names)
+    def keep_head(self, log: int, size: int, root: int, follow: bool, lost: frozenset[str]) -> None:
         kept = head(log, size, root)
+
+        def keep() -> None:
+            if follow:
+                self.store.follow_log(kept, b"{}", lost)
+            else:
+                self.store.keep_head(kept)
+
         if self._contradicts(kept):
             with pytest.raises(NotProven):
-                self.store.keep_head(kept, follow=follow)
+                keep()
             return
-        self.store.keep_head(kept, follow=follow)
+        keep()
         self._keep(kept)
-        self.log = kept.head.log if follow else self.log
+        if follow:
+            self.log, self.lost = kept.head.log, self.lost | lost
 
     def _contradicts(self, kept: KeptHead) -> bool:
         return self.heads.get((kept.head.log, kept.head.size), kept.head.root) != kept.head.root
@@ -215,6 +226,7 @@ class Outbox(RuleBasedStateMachine):
             (size for log, size in self.heads if log == self.log), default=None
         )
         assert self.store.floor() is self.floor
+        assert self.store.lost() == self.lost
         listed = self.store.revocations()
         assert (listed.number, listed.revoked) == (self.highest, self.revoked) if listed else self.highest == 0
 
