@@ -166,10 +166,10 @@ def _from_digits(typed: str) -> str:
 
 
 def _looks_like_words(typed: str) -> bool:
-    """Hex and decimal groups have digits in at least half of them, save for 40 letters A to F."""
+    """Hex and decimal groups have digits in at least half of them; 40 hexadecimal digits are hex whatever they are."""
     tokens = [token for token in _SEPARATORS.split(typed) if token]
     with_digit = sum(1 for token in tokens if re.search("[0-9]", token))
-    return 2 * with_digit < max(1, len(tokens)) and not re.fullmatch("[A-Fa-f]{40}", "".join(tokens))
+    return 2 * with_digit < max(1, len(tokens)) and not re.fullmatch("[0-9A-Fa-f]{40}", "".join(tokens))
 
 
 def _typed(text: str) -> str:

@@ -60,7 +60,7 @@ def explanations(data: bytes) -> None:
 
 
 def _depth(found: tuple[Explanation, ...]) -> int:
-    return 1 + max((_depth(each.inside) for each in found), default=0)
+    return 1 + max(_depth(each.inside) for each in found) if found else 0
 
 
 def _inflated(each: Explanation) -> int:
