@@ -208,6 +208,14 @@ class Crashes:
         self._close()
         return self.report
 
+    def kill_at(self, steps: Iterable[Step]) -> Report:
+        """Kills at just these steps, then the account of it."""
+        self._stand.stop()
+        for step in steps:
+            self._kill(step)
+        self._close()
+        return self.report
+
     def _steps(self) -> Iterator[Step]:
         while True:
             yield from self._draw.sample(STEPS, len(STEPS))

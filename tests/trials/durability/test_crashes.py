@@ -9,7 +9,7 @@ import pytest
 
 from bank.heads import FILE_NAME
 from tests.system.town import Stand
-from tests.trials.durability.crash_steps import STEPS, found
+from tests.trials.durability.crash_steps import STEPS, Phase, found
 from tests.trials.durability.crashes import Crashes, Report
 
 QUICK_KILLS = 24
@@ -53,6 +53,15 @@ def test_trial_18_a_bank_that_was_set_back_is_found_to_have_lost_what_it_receipt
     crashes.compare()
     assert report.lost
     assert not report.good
+
+
+@pytest.mark.timeout(600)
+def test_trial_22_killed_between_commit_and_signature_and_while_that_is_healed(stand: Stand) -> None:
+    healing = [step for step in STEPS if step.phase is Phase.START]
+    report = Crashes(stand, drawn_seed()).kill_at(healing)
+    # Before each of them there was a kill after the commit, which left entries without a signed head.
+    assert report.kills["after commit"] == len(healing) == 3
+    assert report.good, report
 
 
 @pytest.mark.soak
