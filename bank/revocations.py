@@ -44,6 +44,8 @@ class RevocationLists:
         """
         with self._ledger.reading() as connection:
             highest = highest_number(connection)
+            if highest and self._crl(connection, highest) == crl:
+                return None  # nearly always: a list is read only once, however long it is
         opened = open_crl(crl, self._root, highest_seen=highest)
         if opened.number == highest:
             return None

@@ -24,9 +24,11 @@ from ca.messages import (
     NoticeTaken,
     RequestState,
     Revocations,
+    RevokedKeyTaken,
     State,
     SubmitNotice,
     SubmitRequest,
+    SubmitRevokedKey,
     decode_answer,
     encode,
 )
@@ -38,14 +40,14 @@ from protocol import canonical, transport
 from protocol.codes import Reason
 from protocol.errors import MalformedContent, ProtocolError
 from protocol.frames import Frame, FrameType
-from protocol.limits import FRAME_BYTES_IN_SESSION
+from protocol.limits import FRAME_BYTES_IN_SESSION, FRAME_BYTES_WITH_LIST
 from protocol.transport import Address
 
 TIMEOUT_SECONDS: Final = 15.0
 
-MAIL_LIMIT_BYTES: Final = 4 * FRAME_BYTES_IN_SESSION
+MAIL_LIMIT_BYTES: Final = FRAME_BYTES_WITH_LIST
 
-A = TypeVar("A", RequestState, NoticeTaken, Certified, AuthorityKey, Revocations)
+A = TypeVar("A", RequestState, NoticeTaken, RevokedKeyTaken, Certified, AuthorityKey, Revocations)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class Desk:
     def submit_notice(self, message: bytes) -> None:
         """Hand in a bank's account notice; the same one again changes nothing."""
         _of(NoticeTaken, self._answer(SubmitNotice(message)))
+
+    def submit_revoked_key(self, key: bytes) -> None:
+        """Hand in one's own certified key, revoked by oneself; the same again changes nothing."""
+        _of(RevokedKeyTaken, self._answer(SubmitRevokedKey(key)))
 
     def fetch(self, fingerprint: str) -> Certified | RequestState:
         """The certificate of the key with this fingerprint, still to be verified, or how far its request has come."""
@@ -103,7 +109,9 @@ class Desk:
         seconds = self._timeout_seconds
         connection = transport.connect(self.address, timeout_seconds=seconds)
         try:
-            connection.raise_frame_limit(FRAME_BYTES_IN_SESSION)
+            connection.raise_frame_limit(
+                FRAME_BYTES_WITH_LIST if isinstance(question, AskRevocations) else FRAME_BYTES_IN_SESSION
+            )
             connection.send(Frame(FrameType.DESK_REQUEST, encode(question)), timeout_seconds=seconds)
             frame = connection.receive(idle_seconds=seconds, frame_seconds=seconds)
         finally:

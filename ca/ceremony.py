@@ -70,14 +70,14 @@ def confirm(
     that is not the caller's mistake (CeremonyError, NoticeError).
     """
     fingerprint = readout.parse(heard)
-    operator = _recorded(operator, "The operator's name")
+    operator = recorded(operator, "The operator's name")
     reached_by, dialled = BY_CALLING_BACK, ""
     known = True
     if isinstance(caller, CallerCode):
         reached_by = BY_CODE
         known = _notice(authority, request, int(clock()), notice).fits(caller.words)
     else:
-        dialled = _recorded(caller.dialled, "The number dialled")
+        dialled = recorded(caller.dialled, "The number dialled")
     content = request.content
     # One transaction, so that three tries stay three for two operators at once.
     with authority.decisions.exclusive():
@@ -109,7 +109,7 @@ def reopen(
 ) -> Reopening:
     """Give a locked request its tries again, and record who did so and why. Raises CeremonyError."""
     request = authority.request(identifier)
-    reason, operator = _recorded(reason, "The reason"), _recorded(operator, "The operator's name")
+    reason, operator = recorded(reason, "The reason"), recorded(operator, "The operator's name")
     with authority.decisions.exclusive():
         state = authority.state(request.digest)
         if state is not State.LOCKED:
@@ -194,7 +194,8 @@ def _next(left: int) -> str:
     return "that was the third mistake. The request is locked, and the applicant has to make a new one."
 
 
-def _recorded(text: str, what: str) -> str:
+def recorded(text: str, what: str) -> str:
+    """``text`` as it goes into the records of who did what. Raises CeremonyError."""
     text = text.strip()
     if not text or len(text) > TEXT_CHARACTERS or not text.isprintable():
         raise CeremonyError(f"{what} is recorded and must have 1 to {TEXT_CHARACTERS} printable characters.")

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from ca.config import Limits
 from ca.errors import CaError, NoticeError, RequestError
@@ -17,17 +17,26 @@ from ca.messages import (
     NoticeTaken,
     RequestState,
     Revocations,
+    RevokedKeyTaken,
     State,
     SubmitNotice,
     SubmitRequest,
+    SubmitRevokedKey,
 )
 from ca.notices import claimed_notice
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
-from ca.store import DeskStore, Filed
+from ca.store import DeskStore, Filed, GivenUp
+from keyring.errors import EngineError, KeyringError
+from keyring.keys import public_key_fingerprint
+from keyring.revocation import require_revoked
 from protocol import canonical
 
 VERIFICATION_WAIT_SECONDS: Final = 5.0
 DAY_SECONDS: Final = 86_400
+
+_BUSY: Final = DeskRefusal(True, "The desk is busy with other requests; try again in a minute.")
+
+T = TypeVar("T")
 
 Log = Callable[[str, dict[str, str]], None]
 """Is told of an event by its name and what it is about."""
@@ -57,6 +66,8 @@ class Counter:
                 return self._take_request(question.request, host)
             case SubmitNotice():
                 return self._take_notice(question.notice, host)
+            case SubmitRevokedKey():
+                return self._take_revoked_key(question.key, host)
             case AskCertificate():
                 return self._certificate(question.fingerprint)
             case AskBank():
@@ -76,12 +87,9 @@ class Counter:
             return known
         if (full := self._full(host)) is not None:
             return full
-        if not self._verifications.acquire(timeout=VERIFICATION_WAIT_SECONDS):
-            return DeskRefusal(True, "The desk is busy with other requests; try again in a minute.")
-        try:
-            request = open_request(message)
-        finally:
-            self._verifications.release()
+        request = self._verified(open_request, message)
+        if request is None:
+            return _BUSY
         content, now = request.content, int(self._clock())
         filed = Filed(
             digest=request.digest,
@@ -138,6 +146,34 @@ class Counter:
                 self._store.file_notice(digest, notice.customer, message)
         self._log("notice", {"host": host, "customer": notice.customer})
         return NoticeTaken()
+
+    def _take_revoked_key(self, key: bytes, host: str) -> DeskAnswer:
+        """At most one for each key that is certified here, so that strangers fill nothing."""
+        self._require_size(key, RequestError)
+        try:
+            fingerprint = public_key_fingerprint(key)
+            if self._store.certificate(fingerprint) is None:
+                return DeskRefusal(False, "No certificate was issued here for this key, so there is none to revoke.")
+            if any(each.fingerprint == fingerprint for each in self._store.given_up()):
+                return RevokedKeyTaken()
+            if self._verified(require_revoked, key) is None:
+                return _BUSY
+        except EngineError:
+            raise  # trouble of ours, not the owner's
+        except KeyringError as error:
+            raise RequestError(f"The revoked key cannot be taken: {error}") from None
+        self._store.give_up(GivenUp(fingerprint, key, int(self._clock())))
+        self._log("given-up", {"host": host, "fingerprint": fingerprint})
+        return RevokedKeyTaken()
+
+    def _verified(self, verify: Callable[[bytes], T], data: bytes) -> T | None:
+        """What gpg makes of it; None if too many others wait for that already."""
+        if not self._verifications.acquire(timeout=VERIFICATION_WAIT_SECONDS):
+            return None
+        try:
+            return verify(data)
+        finally:
+            self._verifications.release()
 
     def _certificate(self, fingerprint: str) -> DeskAnswer:
         """The certified key; but where it has expired and a newer request is open, the state of that."""

@@ -41,7 +41,8 @@ class Certificate:
     """A certificate in both forms: the certified ``key``, and ``der`` with its ``serial`` in 40 hex digits.
 
     ``digest`` is that of the ``request``, an OpenPGP message; a renewal has the digest of what it renews, and names its
-    serial number in ``renews`` ("" otherwise). ``revoked_at`` is None until it is revoked, for ``reason``.
+    serial number in ``renews`` ("" otherwise). ``revoked_at`` is None until it is revoked, for ``reason``, by the
+    operator ``revoked_by``.
     """
 
     serial: str
@@ -58,6 +59,7 @@ class Certificate:
     renews: str = ""
     revoked_at: int | None = None
     reason: str = ""
+    revoked_by: str = ""
 
     def is_live(self, now: int) -> bool:
         """Whether it counts, as far as the authority is concerned."""
@@ -83,7 +85,7 @@ class AuthorityStore(Database):
     """What the authority has decided: tries, confirmations, what it issued and revoked, its root and its lists."""
 
     APPLICATION = 0x43534341
-    VERSION = 2
+    VERSION = 3
     SCHEMA = """
         CREATE TABLE tries (digest TEXT PRIMARY KEY, failed INTEGER NOT NULL) STRICT;
         CREATE TABLE confirmations (digest TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, number TEXT NOT NULL,
@@ -94,7 +96,7 @@ class AuthorityStore(Database):
         CREATE TABLE certificates (serial TEXT PRIMARY KEY, digest TEXT NOT NULL, number TEXT NOT NULL,
             role TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, issued INTEGER NOT NULL,
             expires INTEGER NOT NULL, key BLOB NOT NULL, der BLOB NOT NULL, request BLOB NOT NULL,
-            renews TEXT NOT NULL, revoked_at INTEGER, reason TEXT NOT NULL) STRICT;
+            renews TEXT NOT NULL, revoked_at INTEGER, reason TEXT NOT NULL, revoked_by TEXT NOT NULL) STRICT;
         CREATE INDEX certificates_by_number ON certificates (number, role);
         -- One request gets one certificate for ever, and renewals of it.
         CREATE UNIQUE INDEX certificates_by_request ON certificates (digest) WHERE renews = '';
@@ -144,10 +146,11 @@ class AuthorityStore(Database):
     def add_certificate(self, certificate: Certificate) -> None:
         """Enter what was issued into the inventory: on a request one certificate, each renewed once at most."""
         self.write(
-            "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(certificate.serial, certificate.digest, certificate.number, certificate.role, certificate.name),
             *(certificate.fingerprint, certificate.issued, certificate.expires, certificate.key, certificate.der),
             *(certificate.request, certificate.renews, certificate.revoked_at, certificate.reason),
+            certificate.revoked_by,
         )
 
     def certificate(self, digest: str) -> Certificate | None:
@@ -159,11 +162,12 @@ class AuthorityStore(Database):
         """The inventory, what expires next first."""
         return tuple(Certificate(*row) for row in self.rows("SELECT * FROM certificates ORDER BY expires, rowid"))
 
-    def revoke(self, serial: str, *, at: int, reason: str, key: bytes) -> None:
+    def revoke(self, serial: str, *, at: int, reason: str, operator: str, key: bytes) -> None:
         """Record a revocation, which stays for ever; ``key`` is the key with its revoked certification."""
         self.write(
-            "UPDATE certificates SET revoked_at = ?, reason = ?, key = ? WHERE serial = ? AND revoked_at IS NULL",
-            *(at, reason, key, serial),
+            "UPDATE certificates SET revoked_at = ?, reason = ?, revoked_by = ?, key = ?"
+            " WHERE serial = ? AND revoked_at IS NULL",
+            *(at, reason, operator, key, serial),
         )
 
     def add_list(self, issued: IssuedList) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ca import given_up
 from ca.authority import SHORTEST_PREFIX, Authority
 from ca.decisions import Certificate
 from ca.errors import CaError, RequestError
@@ -14,6 +15,7 @@ from protocol.orders import format_time
 
 DAY_SECONDS = 86_400
 SOON_DAYS = 14
+REVOCATION = "revocation"
 SERIAL_DIGITS = 16
 """So many of a serial number's 40 hexadecimal digits tell it apart in a table."""
 _TOLD = {
@@ -26,7 +28,10 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """A request that is not issued; the fingerprint is left out, so that nobody reads it where it should be heard."""
+    """A request that is not issued; the fingerprint is left out, so that nobody reads it where it should be heard.
+
+    Of a key that its owner has given up ``request`` is "revocation".
+    """
 
     request: str
     number: str
@@ -65,7 +70,10 @@ class Issued:
 
 
 def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
-    """Requests whose certificate is not at the desk yet, oldest first; ``now`` in Unix seconds."""
+    """Requests whose certificate is not at the desk yet, oldest first, after keys that were given up.
+
+    ``now`` is in Unix seconds.
+    """
     keys_of: dict[tuple[str, str], set[str]] = {}
     for certificate in authority.decisions.certificates():
         if certificate.is_live(now):
@@ -74,7 +82,7 @@ def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
     for _, claimed in filed:
         if claimed:
             keys_of.setdefault((claimed.number, claimed.role), set()).add(claimed.fingerprint)
-    return tuple(
+    open_now = tuple(
         OpenRequest(
             request=each.digest[:IDENTIFIER_DIGITS],
             number=claimed.number if claimed else "?",
@@ -87,6 +95,23 @@ def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
             tries_left=authority.decisions.tries_left(each.digest),
         )
         for each, claimed in filed
+    )
+    return _given_up(authority, now) + open_now
+
+
+def _given_up(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
+    """A key that its owner has declared invalid asks for its revocation, and comes before all that can wait."""
+    return tuple(
+        OpenRequest(
+            request=REVOCATION,
+            number=each.certificate.number,
+            name=each.certificate.name,
+            role=each.certificate.role,
+            received=format_time(each.given_up.received),
+            state=f"given up by its owner: {each.command}",
+            tries_left=0,
+        )
+        for each in given_up.waiting(authority, now)
     )
 
 
@@ -147,6 +172,7 @@ def described(authority: Authority, certificate: Certificate, now: int) -> dict[
         "renewed_by": renewal.serial if renewal else "",
         "revoked": format_time(certificate.revoked_at) if certificate.revoked_at is not None else "",
         "reason": certificate.reason,
+        "revoked_by": certificate.revoked_by,
     }
 
 

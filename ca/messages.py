@@ -54,7 +54,13 @@ class AskRevocations(_Wire, frozen=True, tag="ask-revocations"):
     """Asks for the authority's newest revocation list."""
 
 
-DeskRequest = SubmitRequest | SubmitNotice | AskCertificate | AskBank | AskAuthority | AskRevocations
+class SubmitRevokedKey(_Wire, frozen=True, tag="submit-revoked-key"):
+    """Hands in a certified key that its owner has declared invalid: the public key with its own revocation, binary."""
+
+    key: bytes
+
+
+DeskRequest = SubmitRequest | SubmitNotice | SubmitRevokedKey | AskCertificate | AskBank | AskAuthority | AskRevocations
 
 
 class RequestState(_Wire, frozen=True, tag="request-state"):
@@ -66,6 +72,10 @@ class RequestState(_Wire, frozen=True, tag="request-state"):
 
 class NoticeTaken(_Wire, frozen=True, tag="notice-taken"):
     """The notice is kept for the authority's operator, who judges it."""
+
+
+class RevokedKeyTaken(_Wire, frozen=True, tag="revoked-key-taken"):
+    """The key is kept for the authority's operator, who revokes its certificate; until then that still counts."""
 
 
 class Certified(_Wire, frozen=True, tag="certified"):
@@ -107,7 +117,7 @@ class DeskRefusal(_Wire, frozen=True, tag="desk-refusal"):
     sentence: str
 
 
-DeskAnswer = RequestState | NoticeTaken | Certified | AuthorityKey | Revocations | DeskRefusal
+DeskAnswer = RequestState | NoticeTaken | RevokedKeyTaken | Certified | AuthorityKey | Revocations | DeskRefusal
 
 
 def encode(message: Struct) -> bytes:

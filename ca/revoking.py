@@ -2,32 +2,44 @@
 
 from collections.abc import Callable
 
-from ca import lists
+from ca import given_up, lists
 from ca.authority import Authority
+from ca.ceremony import recorded
 from ca.decisions import Certificate, IssuedList
 from ca.errors import RevocationError
 from keyring import certification, keys
+from keyring.revocation import add_revocation
 from protocol.orders import format_time
 from protocol.secret import Secret
 
 
 def revoke(
-    authority: Authority, certificate: Certificate, *, reason: str, passphrase: Secret, clock: Callable[[], float]
+    authority: Authority,
+    certificate: Certificate,
+    *,
+    reason: str,
+    operator: str,
+    passphrase: Secret,
+    clock: Callable[[], float],
 ) -> IssuedList:
     """Revoke every certificate of this certificate's key that counts, and put key and a new list out at the desk.
 
-    ``reason`` is a key of `lists.REASONS`. Raises RevocationError, PassphraseError; then nothing is revoked.
+    ``reason`` is a key of `lists.REASONS`; ``operator`` is recorded. What the owner handed in as revoked is put out
+    as that. Raises RevocationError, CeremonyError, PassphraseError; then nothing is revoked.
     """
     if reason not in lists.REASONS:
         raise RevocationError(f"{reason[:40]!a} is no reason to revoke; choose one of: {', '.join(lists.REASONS)}.")
-    fingerprint = certificate.fingerprint
+    fingerprint, operator = certificate.fingerprint, recorded(operator, "The operator's name")
+    handed_in = given_up.found(authority, fingerprint)
     with authority.decisions.exclusive(), authority.signing(passphrase) as signing:
         now = int(clock())
         live = require_revocable(authority, certificate, now)
         certification.revoke(signing.home, fingerprint, passphrase=passphrase, certifier=signing.key.fingerprint)
+        if handed_in is not None:
+            add_revocation(signing.home, handed_in.key)
         key = keys.export(signing.home, fingerprint)
         for each in live:
-            authority.decisions.revoke(each.serial, at=now, reason=reason, key=key)
+            authority.decisions.revoke(each.serial, at=now, reason=reason, operator=operator, key=key)
         issued = lists.issue_list(authority.decisions, signing.key, signing.root, days=lists.DEFAULT_DAYS, at=now)
     put_out(authority)
     return issued

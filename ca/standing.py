@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from ca import inventory
+from ca import given_up, inventory
 from ca.authority import Authority
 from ca.errors import StoreError
 from ca.inventory import DAY_SECONDS
@@ -43,6 +43,12 @@ def standing(authority: Authority, now: int) -> Standing:
     ]
     days_left = (newest.next_update - now) // DAY_SECONDS
     warnings, steps = [], []
+    for lost in given_up.waiting(authority, now):
+        steps.append(lost.command)
+        warnings.append(
+            f"The owner of the key of the {lost.certificate.role} {lost.certificate.number} has declared it invalid,"
+            f" and its certificate still counts; stop it: `{lost.command}`."
+        )
     if days_left < LIST_WARNING_DAYS:
         steps.append("ca crl")
         until = format_time(newest.next_update)

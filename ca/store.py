@@ -22,11 +22,20 @@ class Filed:
     state: State
 
 
+@dataclass(frozen=True)
+class GivenUp:
+    """A public key, revoked by its owner, as it was handed in."""
+
+    fingerprint: str
+    key: bytes
+    received: int
+
+
 class DeskStore(Database):
     """What the desk takes (requests, notices) and hands out (certificates, root, revocation list)."""
 
     APPLICATION = 0x43534445
-    VERSION = 2
+    VERSION = 3
     SCHEMA = """
         CREATE TABLE requests (digest TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, number TEXT NOT NULL,
             role TEXT NOT NULL, name TEXT NOT NULL, message BLOB NOT NULL, received INTEGER NOT NULL,
@@ -35,6 +44,7 @@ class DeskStore(Database):
         CREATE INDEX requests_by_state ON requests (state, host);
         CREATE TABLE notices (digest TEXT PRIMARY KEY, customer TEXT NOT NULL, message BLOB NOT NULL) STRICT;
         CREATE INDEX notices_by_customer ON notices (customer);
+        CREATE TABLE given_up (fingerprint TEXT PRIMARY KEY, key BLOB NOT NULL, received INTEGER NOT NULL) STRICT;
         CREATE TABLE certificates (fingerprint TEXT PRIMARY KEY, role TEXT NOT NULL, issued INTEGER NOT NULL,
             expires INTEGER NOT NULL, key BLOB NOT NULL, certificate BLOB NOT NULL) STRICT;
         CREATE TABLE authority (place INTEGER PRIMARY KEY CHECK (place = 1), key BLOB NOT NULL,
@@ -114,6 +124,19 @@ class DeskStore(Database):
     def notice_count(self) -> int:
         """Notices kept in all."""
         return self.count("SELECT count(*) FROM notices")
+
+    def give_up(self, given_up: GivenUp) -> None:
+        """Keep a key that its owner has declared invalid; another copy changes nothing."""
+        self.write(
+            "INSERT OR IGNORE INTO given_up VALUES (?, ?, ?)", given_up.fingerprint, given_up.key, given_up.received
+        )
+
+    def given_up(self) -> tuple[GivenUp, ...]:
+        """The keys that their owners have declared invalid, oldest first."""
+        return tuple(
+            GivenUp(row["fingerprint"], bytes(row["key"]), row["received"])
+            for row in self.rows("SELECT * FROM given_up ORDER BY received, rowid")
+        )
 
     def put_certificate(self, certificate: Certificate) -> None:
         """Hand out this certificate, in place of an older one of the same key."""

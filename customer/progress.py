@@ -89,6 +89,13 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
         return Next(YOU, "Find out what became of a transfer.", "customer resume")
     if not stage.is_certified:
         return _next_below(home, stage, facts)
+    if home.store.fact(Fact.GIVEN_UP) and not _revoked(home):
+        return Next(
+            "the authority, then you",
+            f"You have given this key up. The authority's operator stops it with `ca revoke {home.number} --reason "
+            "key-compromise`: telephone. A new key begins in another folder.",
+            "customer init --home NEW-FOLDER --letter FILE",
+        )
     if until is None and not facts[Fact.REQUEST]:
         return Next(YOU, "Ask the authority for a certificate.", "customer request")
     if until is None:

@@ -81,3 +81,4 @@ class Fact(StrEnum):
     ASK_REVOCATIONS_AT = "ask-revocations-at"
     NEW_LOG = "new-log"
     LOST = "lost"
+    GIVEN_UP = "given-up"

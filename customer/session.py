@@ -18,9 +18,15 @@ from keyring.home import Home
 from protocol import canonical, messages
 from protocol.errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from protocol.frames import Frame, FrameType
-from protocol.limits import FRAME_BYTES_BEFORE_SESSION, FRAME_BYTES_IN_SESSION, REQUESTS_IN_FLIGHT
+from protocol.limits import (
+    FRAME_BYTES_BEFORE_SESSION,
+    FRAME_BYTES_IN_SESSION,
+    FRAME_BYTES_WITH_LIST,
+    REQUESTS_IN_FLIGHT,
+)
 from protocol.messages import (
     Answer,
+    AskEvidence,
     Close,
     Open,
     Opened,
@@ -162,6 +168,8 @@ class Session:
         for request in requests:
             self._asked += 1
             numbered.append(msgspec.structs.replace(request, number=self._asked))
+        if any(isinstance(request, AskEvidence) for request in numbered):
+            self._connection.raise_frame_limit(FRAME_BYTES_WITH_LIST)
         frames = [self._sealed(request) for request in numbered]
         self._connection.send(*frames, timeout_seconds=self._line.limits.answer_seconds)
         return iter([self._answer(request.number) for request in numbered])

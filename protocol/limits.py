@@ -6,6 +6,9 @@ FRAME_BYTES_BEFORE_SESSION = 64 * 1024
 FRAME_BYTES_IN_SESSION = 1024 * 1024
 """Largest frame body inside a session, of an answer in the password stage, and at the certificate authority's desk."""
 
+FRAME_BYTES_WITH_LIST = 6 * 1024 * 1024
+"""Largest frame body of the two answers that carry a revocation list: the desk's list, and the bank's evidence."""
+
 RECORDS_PER_SESSION = 2**32
 """Records under one key; AES-GCM with counter nonces is sound far beyond it."""
 

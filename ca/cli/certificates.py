@@ -6,9 +6,9 @@ from typing import IO
 
 import click
 
-from ca import inventory, issuing, lists, publishing, revoking
+from ca import given_up, inventory, issuing, lists, publishing, revoking
 from ca.authority import Authority
-from ca.cli.options import facts, home_option, passphrase_from, passphrase_option, table
+from ca.cli.options import facts, home_option, operator_option, passphrase_from, passphrase_option, table, user
 from keyring.console import json_text, with_json
 from protocol.orders import format_time
 
@@ -87,9 +87,10 @@ def renew(certificate: str, days: int, out: IO[bytes] | None, passphrase_file: P
 @click.command()
 @click.argument("certificate")
 @click.option("--reason", required=True, type=click.Choice(tuple(lists.REASONS)), help="Why; it stands in the list.")
+@operator_option
 @passphrase_option
 @home_option
-def revoke(certificate: str, reason: str, passphrase_file: Path | None, home: Path) -> None:
+def revoke(certificate: str, reason: str, operator: str | None, passphrase_file: Path | None, home: Path) -> None:
     """Revoke a CERTIFICATE, by customer number or fingerprint, for ever, and put a new revocation list out.
 
     Both forms are revoked, with all renewals. The key cannot be certified again: its owner makes a new one.
@@ -101,8 +102,13 @@ def revoke(certificate: str, reason: str, passphrase_file: Path | None, home: Pa
         found = inventory.find(authority, certificate, int(time.time()))
         revoking.require_revocable(authority, found, int(time.time()))
         click.echo(f"The certificate of the {found.role} {found.number}, {found.name}, key {found.fingerprint}.")
+        lost = given_up.found(authority, found.fingerprint)
+        if lost is not None:
+            click.echo(f"Its owner declared the key invalid on {format_time(lost.received)}.")
         passphrase = passphrase_from(passphrase_file)
-        issued = revoking.revoke(authority, found, reason=reason, passphrase=passphrase, clock=time.time)
+        issued = revoking.revoke(
+            authority, found, reason=reason, operator=operator or user(), passphrase=passphrase, clock=time.time
+        )
     click.echo(
         f"Revoked. The revocation list {issued.number} lies at the desk; the bank takes it by itself, or at once with:"
         " bank fetch"

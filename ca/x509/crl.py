@@ -93,20 +93,22 @@ def make_crl(
         raise IssuingError(f"A revocation list is numbered from 1, not {number}.")
     if next_update <= at:
         raise IssuingError("A revocation list is good for some time; choose a later next update.")
+    seen: set[int] = set()
+    entries = []
+    for each in revoked:
+        if each.serial in seen or each.at > at or each.reason not in REASONS:
+            raise IssuingError(f"The revocation of {each.serial:x} is doubled, dated later, or for no known reason.")
+        seen.add(each.serial)
+        entries.append(_entry(each))
+    # All entries at once: added one by one each would copy all before it.
     builder = (
-        x509.CertificateRevocationListBuilder()
+        x509.CertificateRevocationListBuilder(revoked_certificates=entries)
         .issuer_name(root.certificate.subject)
         .last_update(utc(at))
         .next_update(utc(next_update))
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(key_identifier(root), critical=False)
     )
-    seen = set()
-    for each in revoked:
-        if each.serial in seen or each.at > at or each.reason not in REASONS:
-            raise IssuingError(f"The revocation of {each.serial:x} is doubled, dated later, or for no known reason.")
-        seen.add(each.serial)
-        builder = builder.add_revoked_certificate(_entry(each))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 

@@ -225,8 +225,8 @@ def renew(home: Path, file: Path | None, as_json: bool) -> None:
 def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> None:
     """Give your key up for ever, when it is lost or stolen; the private key is not needed.
 
-    This makes your public key as revoked by yourself, for everybody who uses OpenPGP. At the bank the authority's
-    revocation list counts: telephone the authority.
+    This makes your public key as revoked by yourself, for everybody who uses OpenPGP, and hands it in at the
+    authority's desk. At the bank the authority's revocation list counts: telephone the authority.
     """
     from customer import revoking
 
@@ -234,11 +234,17 @@ def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> No
         made, number = revoking.revoke(customer, certificate, out), customer.number
     command = f"ca revoke {number} --reason key-compromise"
     if as_json:
-        click.echo(json_text({"file": str(made.file), "fingerprint": made.fingerprint, "tell_the_authority": command}))
+        facts = {"file": str(made.file), "fingerprint": made.fingerprint, "tell_the_authority": command}
+        click.echo(json_text({**facts, "at_the_desk": not made.not_handed_in, "why_not": made.not_handed_in}))
         return
+    desk = (
+        f"The desk did not take it. {printable(made.not_handed_in)}\nMail the file to the authority instead."
+        if made.not_handed_in
+        else "It is at the authority's desk, too, where its operator sees it."
+    )
     click.echo(
         f"Your public key, revoked by yourself, is in {made.file}. Give it to those who have your key; it cannot be "
-        "taken back.\n\n"
+        f"taken back.\n{desk}\n\n"
         "The bank still takes orders under your key. Telephone the authority NOW: its operator stops them with\n\n"
         f"  {command}\n\n"
         "A new key begins with: customer init --home NEW-FOLDER --letter FILE"

@@ -33,7 +33,7 @@ DAY = 86_400
 
 def revoke(authority: Authority, applicant: Applicant, reason: str = "key-compromise") -> IssuedList:
     found = issued_to(authority, applicant)
-    return revoking.revoke(authority, found, reason=reason, passphrase=PASSPHRASE, clock=time.time)
+    return revoking.revoke(authority, found, reason=reason, operator="operator", passphrase=PASSPHRASE, clock=time.time)
 
 
 def refused(authority: Authority, applicant: Applicant, offered: Certified, highest: int = 0) -> tuple[str, Reason]:
@@ -114,7 +114,7 @@ def test_wrong_passphrase_revokes_nothing_and_lists_nothing(settled: Authority, 
     found = issued_to(settled, cast.alice)
     wrong = Secret(b"wrong")
     with pytest.raises(PassphraseError):
-        revoking.revoke(settled, found, reason="superseded", passphrase=wrong, clock=time.time)
+        revoking.revoke(settled, found, reason="superseded", operator="operator", passphrase=wrong, clock=time.time)
     with pytest.raises(PassphraseError):
         revoking.issue_list(settled, days=30, passphrase=wrong, clock=time.time)
     newest = settled.decisions.newest_list()
@@ -127,9 +127,11 @@ def test_wrong_passphrase_revokes_nothing_and_lists_nothing(settled: Authority, 
 def test_every_mistake_in_revoking_has_its_sentence(settled: Authority, cast: Cast) -> None:
     found = issued_to(settled, cast.alice)
     with pytest.raises(RevocationError, match=r"no reason to revoke.*key-compromise, .*cessation"):
-        revoking.revoke(settled, found, reason="anger", passphrase=PASSPHRASE, clock=time.time)
+        revoking.revoke(settled, found, reason="anger", operator="operator", passphrase=PASSPHRASE, clock=time.time)
     with pytest.raises(RevocationError, match="by itself; there is nothing to revoke"):
-        revoking.revoke(settled, found, reason="superseded", passphrase=PASSPHRASE, clock=lambda: found.expires)
+        revoking.revoke(
+            settled, found, reason="superseded", operator="operator", passphrase=PASSPHRASE, clock=lambda: found.expires
+        )
     with pytest.raises(RevocationError, match="1 to 100 days"):
         revoking.issue_list(settled, days=101, passphrase=PASSPHRASE, clock=time.time)
     with pytest.raises(RevocationError, match="clock right"):

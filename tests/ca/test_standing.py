@@ -108,7 +108,7 @@ def test_publishing_again_takes_away_what_expired_and_nothing_of_others(
     publish(settled, folder, int(time.time()))
     (folder / "keys" / "index.html").write_text("mine")
     alice = issued_to(settled, cast.alice)
-    revoking.revoke(settled, alice, reason="superseded", passphrase=PASSPHRASE, clock=time.time)
+    revoking.revoke(settled, alice, reason="superseded", operator="operator", passphrase=PASSPHRASE, clock=time.time)
     publish(settled, folder, int(time.time()))
     key = folder / "keys" / f"{cast.alice.fingerprint}.pgp"
     assert key.read_bytes() == issued_to(settled, cast.alice).key != alice.key

@@ -94,9 +94,9 @@ def test_revocation_is_recorded_once_and_stays(tmp_path: Path) -> None:
     with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
         store.add_certificate(CERTIFICATE)
         for at, reason in ((6, "superseded"), (7, "cessation")):
-            store.revoke(CERTIFICATE.serial, at=at, reason=reason, key=b"revoked")
+            store.revoke(CERTIFICATE.serial, at=at, reason=reason, operator="operator", key=b"revoked")
         found = store.certificate("d" * 64)
-        assert found == replace(CERTIFICATE, revoked_at=6, reason="superseded", key=b"revoked")
+        assert found == replace(CERTIFICATE, revoked_at=6, reason="superseded", revoked_by="operator", key=b"revoked")
         assert CERTIFICATE.is_live(6)
         assert not found.is_live(6)
         assert not CERTIFICATE.is_live(10)

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -19,8 +19,10 @@ from ca.messages import (
     DeskAnswer,
     RequestState,
     Revocations,
+    RevokedKeyTaken,
     State,
     SubmitRequest,
+    SubmitRevokedKey,
 )
 from ca.requests import open_request
 from customer import config
@@ -40,6 +42,7 @@ class DeskStandIn:
     crl: bytes
     submitted: list[bytes]
     asked_for_list: int = 0
+    given_up: list[bytes] = field(default_factory=list)
 
     def handle(self, connection: Connection) -> None:
         frame = connection.receive(idle_seconds=5, frame_seconds=5)
@@ -61,6 +64,9 @@ class DeskStandIn:
             case AskRevocations():
                 self.asked_for_list += 1
                 return Revocations(self.crl)
+            case SubmitRevokedKey(key=key):
+                self.given_up.append(key)
+                return RevokedKeyTaken()
         raise AssertionError(question)
 
 

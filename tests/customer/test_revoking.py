@@ -8,10 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from customer.cli import commands
-from customer.progress import revocation_folder
+from customer.progress import progress, revocation_folder
 from keyring import process
 from keyring.home import Home
-from tests.customer.scene import Stand
+from protocol.transport import Address
+from tests.customer.desk import DeskStandIn, newcomer
+from tests.customer.scene import Stand, Template
 
 
 def revoke(home: Path, out: Path, *more: str) -> Result:
@@ -43,6 +45,29 @@ def test_a_key_is_revoked_without_its_private_part(stand: Stand, short_tmp: Path
     assert json.loads(done.output)["tell_the_authority"] == "ca revoke 1001 --reason key-compromise"
     assert validity(out.read_bytes(), short_tmp / "look") == "r"
     assert "ca revoke 1001" in revoke(folder, out, "--certificate", str(moved)).output
+
+
+def test_the_revoked_key_is_handed_in_at_the_desk_and_status_says_who_acts(
+    desk: tuple[DeskStandIn, Address], bank_template: Template, short_tmp: Path
+) -> None:
+    stand_in, address = desk
+    out = short_tmp / "revoked.pgp"
+    with newcomer(bank_template, short_tmp / "alice", address) as home:
+        done = revoke(home.folder, out, "--json")
+        assert json.loads(done.output)["at_the_desk"] is True, done.output
+        assert stand_in.given_up == [out.read_bytes()]
+        assert "at the authority's desk" in revoke(home.folder, out).output
+        said = progress(home).next
+        assert (said.who, "ca revoke 1001" in said.what) == ("the authority, then you", True)
+
+
+def test_without_a_desk_the_revoked_key_is_in_a_file_to_be_mailed(stand: Stand, short_tmp: Path) -> None:
+    out = short_tmp / "revoked.pgp"
+    with stand.customer() as home:
+        done = revoke(home.folder, out)
+    assert done.exit_code == 0, done.output
+    assert "Mail the file" in done.output
+    assert out.exists()
 
 
 def test_another_certificate_revokes_nothing(stand: Stand, short_tmp: Path) -> None:
