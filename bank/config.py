@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from bank.errors import ConfigurationError
 from protocol import settings
 from protocol.errors import ProtocolError
+from protocol.letter import Domain
 from protocol.money import AmountError, minor_digits
 from protocol.orders import Fingerprint
 from protocol.stages import Stage
@@ -67,6 +68,8 @@ class BankConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     public_address: str | None = None
     """What letters name as the bank's address; ``listen`` if absent."""
     minimum_stage: Stage = Stage.CERTIFIED
+    domain: Domain = ""
+    """Of the mail addresses in the customers' user IDs, by which a Web Key Directory finds their keys."""
     authority_address: str = "127.0.0.1:7402"
     authority_fingerprint: Fingerprint
     limits: Limits = Limits()
@@ -114,7 +117,7 @@ def save(home: Path, config: BankConfig) -> None:
     lines = ["# The bank's set-up. Restart `bank serve` after a change.", ""]
     for field in msgspec.structs.fields(BankConfig):
         value = getattr(config, field.name)
-        if field.name != "limits" and value is not None:
+        if field.name != "limits" and value not in (None, ""):
             lines.append(f"{field.name} = {settings.literal(value)}")
     defaults = Limits()
     lines += ["", "[limits]"]

@@ -49,7 +49,7 @@ def open_account(
     config = bank.config
     if not ACCOUNT_NUMBER.fullmatch(number):
         raise RecordError(f"The customer number {number[:40]!a} is malformed; it is 1 to 16 digits.")
-    keys.user_id(name, number)
+    keys.user_id(name, number, config.domain)
     letter = Letter(
         customer=number,
         name=name,
@@ -61,6 +61,7 @@ def open_account(
         authority_fingerprint=config.authority_fingerprint,
         password=_words(random(PASSWORD_BYTES)),
         caller_code=_words(random(CALLER_CODE_BYTES)),
+        domain=config.domain,
     )
     sealed = messages.seal(bank.gnupg, config.fingerprint, agreed_password(letter.password).reveal())
     notice = make_notice(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keyring.certification import registered_home
 from keyring.errors import UnsuitableKey
-from keyring.keys import public_key, public_key_fingerprint
+from keyring.keys import public_key, public_key_fingerprint, without_address
 
 
 def examine(key: bytes, number: str) -> str:
@@ -17,7 +17,7 @@ def examine(key: bytes, number: str) -> str:
     with tempfile.TemporaryDirectory(prefix="cs-") as folder:
         home = registered_home(Path(folder) / "k", key=key, expected_fingerprint=fingerprint)
         user_ids = [each.text for each in public_key(home, fingerprint).user_ids]
-    if len(user_ids) != 1 or not user_ids[0].endswith(f" ({number})"):
+    if len(user_ids) != 1 or not without_address(user_ids[0]).endswith(f" ({number})"):
         raise UnsuitableKey(
             f"The key's user ID does not end with the customer number ({number}); make one with `customer init`."
         )

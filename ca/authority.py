@@ -12,7 +12,7 @@ from ca import bridge, lists
 from ca.bridge import AgentKey, Root
 from ca.config import Configuration, checked_publish_url, read_configuration, write_configuration
 from ca.counter import Counter
-from ca.decisions import AuthorityStore
+from ca.decisions import AuthorityStore, Certificate
 from ca.documents import BANK
 from ca.errors import ConfigurationError, RequestError
 from ca.messages import AuthorityKey, DeskRefusal, RequestState, State, SubmitRequest
@@ -149,7 +149,11 @@ class Authority:
 
     def bank_keys(self, now: int) -> tuple[bytes, ...]:
         """The keys that this authority has certified for the role bank, by certificates that count."""
-        return tuple(each.key for each in self.decisions.certificates() if each.role == BANK and each.is_live(now))
+        return tuple(each.key for each in self.banks(now))
+
+    def banks(self, now: int) -> tuple[Certificate, ...]:
+        """The certificates for the role bank that count at ``now`` (unix seconds)."""
+        return tuple(each for each in self.decisions.certificates() if each.role == BANK and each.is_live(now))
 
     def request(self, identifier: str) -> Request:
         """The verified request whose identifier is, or begins with, ``identifier``; or the one open for that number.

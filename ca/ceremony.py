@@ -9,7 +9,7 @@ from ca.documents import BANK, CUSTOMER
 from ca.errors import CeremonyError, NoticeError
 from ca.messages import State
 from ca.notices import AccountNotice, open_notice
-from ca.requests import Request
+from ca.requests import Request, claimed_request
 from keyring import keys, readout
 
 TEXT_CHARACTERS = 60
@@ -70,6 +70,7 @@ def confirm(
     that is not the caller's mistake (CeremonyError, NoticeError).
     """
     fingerprint = readout.parse(heard)
+    _require_domain(authority, request, int(clock()))
     operator = recorded(operator, "The operator's name")
     reached_by, dialled = BY_CALLING_BACK, ""
     known = True
@@ -133,6 +134,18 @@ def _require_waiting(authority: Authority, request: Request) -> None:
             f"The request {request.identifier} is locked after three mistakes; a new request is needed: have the"
             f" applicant run `{request.content.role} request` again. If the mistakes were ours, reopen it: `ca reopen"
             f' {request.identifier} --reason "…"`.'
+        )
+
+
+def _require_domain(authority: Authority, request: Request, now: int) -> None:
+    """Nobody is certified under a mail address that is not of a bank which this authority has certified."""
+    content = request.content
+    if content.role == BANK or not content.domain:
+        return
+    if content.domain not in {claimed_request(each.request).content.domain for each in authority.banks(now)}:
+        raise CeremonyError(
+            f"The request is for an address at {content.domain}, and no certified bank has that domain; do not confirm"
+            " it. Have the applicant begin again with the bank's letter: `customer init --home NEW-FOLDER`."
         )
 
 

@@ -18,6 +18,7 @@ from keyring.errors import EngineError, KeyringError
 from keyring.home import Home
 from protocol import canonical
 from protocol.errors import MalformedContent
+from protocol.letter import Domain
 from protocol.orders import Fingerprint, Time, format_time, parse_time
 from protocol.secret import Secret
 
@@ -29,10 +30,12 @@ IDENTIFIER_DIGITS = 16
 class CertificateRequest(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="certificate-request"):
     """What the applicant signs: ``key`` is the binary minimal export of the public key with one user ID.
 
-    ``pkcs10`` is the same request for the X.509 form, DER (RFC 2986), signed by the same key.
+    ``pkcs10`` is the same request for the X.509 form, DER (RFC 2986), signed by the same key. ``domain`` is that of the
+    mail address in the user ID, "" where it has none.
     """
 
     created: Time
+    domain: Domain
     fingerprint: Fingerprint
     key: bytes
     name: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -58,7 +61,7 @@ class Request:
     @property
     def user_id(self) -> str:
         """The one user ID to be certified."""
-        return keys.user_id(self.content.name, self.content.number)
+        return keys.user_id(self.content.name, self.content.number, self.content.domain)
 
     def signing_request(self) -> SigningRequest:
         """The X.509 form, verified, for this very key, role, number and name. Raises RequestError."""
@@ -79,19 +82,22 @@ def make_request(
     role: Role,
     number: str,
     name: str,
+    domain: str = "",
     passphrase: Secret | None,
     clock: Callable[[], float],
 ) -> bytes:
     """The request for the key ``fingerprint`` in ``home`` as an OpenPGP message signed by that key.
 
     ``clock`` gives Unix seconds. Without a passphrase gpg-agent asks for it where the key has one. Raises RequestError
-    if the key's user ID is not "Name (number)", and KeyringError or CaError if the key cannot sign.
+    if the key's user ID is not "Name (number)", with <number@domain> behind it where there is a domain, and
+    KeyringError or CaError if the key cannot sign.
     """
     name = unicodedata.normalize("NFC", name)
     with bridge.agent_key(home, fingerprint, passphrase, ask=passphrase is None) as key:
         pkcs10 = bridge.make_request(key, role=role, number=number, name=name)
     content = CertificateRequest(
         created=format_time(clock()),
+        domain=domain,
         fingerprint=fingerprint,
         key=keys.export_minimal(home, fingerprint),
         name=name,
@@ -139,7 +145,7 @@ def _require_sense(request: CertificateRequest) -> None:
     try:
         parse_time(request.created, "created")
         canonical.require_printable(request.name, "name")
-        keys.user_id(request.name, request.number)
+        keys.user_id(request.name, request.number, request.domain)
     except (MalformedContent, KeyringError) as error:
         raise RequestError(str(error)) from None
     if (request.role == BANK) != (request.number == BANK_NUMBER):
@@ -151,7 +157,7 @@ def _require_sense(request: CertificateRequest) -> None:
 
 def _require_user_id(home: Home, request: CertificateRequest) -> None:
     """The key bears exactly the one name that will be certified, so that no other can ride along."""
-    expected = keys.user_id(request.name, request.number)
+    expected = keys.user_id(request.name, request.number, request.domain)
     if [each.text for each in keys.public_key(home, request.fingerprint).user_ids] != [expected]:
         raise RequestError(
             f"The key must have exactly the one user ID “{expected}”, and this one differs; make a key for this number."

@@ -28,6 +28,7 @@ _PINNED = (
     ("bank", "name"),
     ("bank", "address"),
     ("bank", "fingerprint"),
+    ("bank", "domain"),
     ("authority", "address"),
     ("authority", "fingerprint"),
 )
@@ -70,7 +71,12 @@ def from_letter(letter: Letter) -> Config:
     """The customer.toml that a letter gives, still without a key."""
     return Config(
         customer=config.Person(number=letter.customer, name=letter.name, currency=letter.currency),
-        bank=config.Bank(name=letter.bank, address=letter.bank_address, fingerprint=letter.bank_fingerprint),
+        bank=config.Bank(
+            name=letter.bank,
+            address=letter.bank_address,
+            fingerprint=letter.bank_fingerprint,
+            domain=letter.domain,
+        ),
         authority=config.Authority(address=letter.authority_address, fingerprint=letter.authority_fingerprint),
     )
 
@@ -81,7 +87,7 @@ def init(folder: Path, wanted: Config, passphrase: Secret | None, *, ask: bool) 
     Raises CustomerError if the home belongs to another customer or letter, KeyringError if no key can be made.
     """
     make_folder(folder)
-    user_id = keys.user_id(wanted.customer.name, wanted.customer.number)
+    user_id = keys.user_id(wanted.customer.name, wanted.customer.number, wanted.bank.domain)
     found = _existing(folder, wanted)
     if found is None:
         config.write(folder, wanted)
@@ -132,6 +138,7 @@ def request(home: CustomerHome, out: Path | None) -> Requested:
         role="customer",
         number=home.number,
         name=home.config.customer.name,
+        domain=home.config.bank.domain,
         passphrase=home.secrets.passphrase,
         clock=home.world.clock,
     )

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from customer.errors import ConfigError
 from protocol import settings
 from protocol.errors import ProtocolError
+from protocol.letter import Domain
 from protocol.orders import ACCOUNT_NUMBER, Fingerprint
 from protocol.stages import Stage
 from protocol.transport import Address
@@ -28,11 +29,12 @@ class Person(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bank(Struct, frozen=True, forbid_unknown_fields=True):
-    """The bank as the letter names it; the fingerprint is pinned."""
+    """The bank as the letter names it; the fingerprint is pinned. ``domain`` is that of the address in the user ID."""
 
     name: str
     address: str
     fingerprint: Fingerprint
+    domain: Domain = ""
 
 
 class Authority(Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from keyring import colons, packets, process
 from keyring.colons import Key, KeyPart
 from keyring.errors import EngineError, PassphraseError, UnsuitableKey, UserIdError
 from keyring.home import Home
+from protocol.letter import DOMAIN_PATTERN
 from protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _ALGORITHM_NAMES: Final = {1: "rsa", 16: "elgamal", 17: "dsa", 18: "ecdh", 19: "
 _PUBLIC_KEY, _SIGNATURE, _USER_ID, _PUBLIC_SUBKEY, _SECRET_KEY, _SECRET_SUBKEY = 6, 2, 13, 14, 5, 7
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _NUMBER = re.compile(r"[0-9A-Za-z-]{1,16}")
+_ADDRESS = re.compile(r" <(?P<number>[0-9]{1,16})@(?P<domain>[^@<>]{1,64})>\Z")
 _PUNCTUATION: Final = frozenset(" .,'-&()")
 # Letters and marks that show nothing; in a name they could only deceive.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -49,17 +51,38 @@ class BankKey:
     encryption: str
 
 
-def user_id(name: str, number: str) -> str:
-    """The user ID "Name (number)" in Unicode's composed form. Raises UserIdError, naming the character at fault."""
+def user_id(name: str, number: str, domain: str = "") -> str:
+    """The user ID "Name (number)", or "Name (number) <number@domain>", in Unicode's composed form.
+
+    Raises UserIdError, naming the character at fault.
+    """
     if not _NUMBER.fullmatch(number):
         raise UserIdError(
             f"The number {number!a} cannot stand in a key; use 1 to 16 letters A-Z, a-z, digits and hyphens."
         )
-    return checked_user_id(f"{unicodedata.normalize('NFC', name)} ({number})")
+    address = f" <{number}@{domain}>" if domain else ""
+    return checked_user_id(f"{unicodedata.normalize('NFC', name)} ({number}){address}")
+
+
+def without_address(text: str) -> str:
+    """A user ID of ours without its mail address: "Name (number)"."""
+    found = _ADDRESS.search(text)
+    if found is None or not re.fullmatch(DOMAIN_PATTERN, found["domain"]):
+        return text
+    name = text[: found.start()]
+    return name if name.endswith(f" ({found['number']})") else text
 
 
 def checked_user_id(text: str) -> str:
-    """``text`` itself, if it may be a user ID of ours: 5 to 64 letters of any script, digits, spaces and .,'-&()"""
+    """``text`` itself, if it may be a user ID of ours: 5 to 64 letters of any script, digits, spaces and .,'-&()
+
+    After a number in parentheses may follow the mail address <number@domain>.
+    """
+    _require_name(without_address(text))
+    return text
+
+
+def _require_name(text: str) -> None:
     shortest, longest = USER_ID_LIMITS
     if not shortest <= len(text) <= longest:
         raise UserIdError(f"A name in a key has {shortest} to {longest} characters with its number, not {len(text)}.")
@@ -75,7 +98,6 @@ def checked_user_id(text: str) -> str:
         raise UserIdError("A name in a key begins with a letter; put one first.")
     if text != unicodedata.normalize("NFC", text):
         raise UserIdError("The name is not in Unicode's composed form (NFC); type it again.")
-    return text
 
 
 def new_customer_key(home: Home, user_id: str, passphrase: Secret | None, ask: bool = False) -> str:
@@ -233,7 +255,9 @@ def _generate(home: Home, name: str, kind: Sequence[str], passphrase: Secret | N
         protection = [] if ask else ["%no-protection"]
     before = {key.fingerprint for key in secret_keys(home)}
     # The parameters, passphrase included, go over a pipe; python-gnupg writes them to no file and to no log.
-    _gpg(home).gen_key("\n".join((*kind, f"Name-Real: {name}", "Expire-Date: 0", *protection, "%commit", "")))
+    real = without_address(name)
+    named = [f"Name-Real: {real}", *([f"Name-Email: {name[len(real) + 2 : -1]}"] if real != name else [])]
+    _gpg(home).gen_key("\n".join((*kind, *named, "Expire-Date: 0", *protection, "%commit", "")))
     made = [key for key in secret_keys(home) if key.fingerprint not in before]
     if len(made) != 1 or [each.text for each in made[0].user_ids] != [name]:
         if ask:

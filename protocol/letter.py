@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from protocol.errors import MalformedContent
 from protocol.orders import ACCOUNT_NUMBER
@@ -13,6 +16,11 @@ PASSWORD_BYTES = 16
 
 CALLER_CODE_BYTES = 6
 """Random bytes of the code by which the authority's operator knows a caller: 48 bits, 6 words."""
+
+DOMAIN_CHARACTERS = 64
+DOMAIN_PATTERN = r"^((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9]))?\Z"
+Domain = Annotated[str, Meta(pattern=DOMAIN_PATTERN, max_length=DOMAIN_CHARACTERS)]
+"""The domain of a bank's mail addresses, in lower case ASCII; "" where it has none."""
 
 _LABELS: Mapping[str, str] = {
     "customer": "Customer number",
@@ -25,7 +33,9 @@ _LABELS: Mapping[str, str] = {
     "authority_fingerprint": "Authority's fingerprint",
     "password": "Agreed password",
     "caller_code": "Caller's code",
+    "domain": "Domain",
 }
+_OPTIONAL = frozenset({"domain"})
 _LINE = re.compile(r"^ {0,4}(?P<label>[A-Z][A-Za-z' ]+): +(?P<value>\S.*?) *\r?$", re.MULTILINE)
 
 
@@ -43,6 +53,7 @@ class Letter:
     authority_fingerprint: str
     password: str
     caller_code: str
+    domain: str = ""
 
     def __repr__(self) -> str:
         return f"Letter(customer={self.customer!r}, …)"
@@ -62,6 +73,7 @@ class Letter:
             "Keep this letter locked away. It is printed once. Whoever reads it can pose as you until your key is\n"
             "registered or certified.\n\n"
             + "".join(line(field) for field in ("customer", "name", "currency", "bank", "bank_address"))
+            + (line("domain") if self.domain else "")
             + line("bank_fingerprint", grouped(self.bank_fingerprint, bank_words))
             + line("authority_address")
             + line("authority_fingerprint", grouped(self.authority_fingerprint, authority_words))
@@ -79,6 +91,8 @@ def parse(text: str) -> Letter:
     values = {}
     for field, label in _LABELS.items():
         here = [value for name, value in found if name == label]
+        if not here and field in _OPTIONAL:
+            continue
         if len(here) != 1:
             how = "has no line" if not here else "has more than one line"
             raise MalformedContent(f"The letter {how} “{label}:”; use the file that `bank open-account` wrote.", field)
@@ -89,6 +103,9 @@ def parse(text: str) -> Letter:
             raise MalformedContent(f"The letter's line “{_LABELS[field]}:” is not 40 hex digits.", field)
     if not ACCOUNT_NUMBER.fullmatch(values["customer"]):
         raise MalformedContent("The letter's customer number is not 1 to 16 digits.", "customer")
+    domain = values.get("domain", "")
+    if not re.fullmatch(DOMAIN_PATTERN, domain) or len(domain) > DOMAIN_CHARACTERS:
+        raise MalformedContent("The letter's domain is not one such as bank.example.", "domain")
     return Letter(**values)
 
 

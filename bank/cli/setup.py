@@ -1,5 +1,6 @@
 """Setting the bank up: its key, its certificate, and where the set-up stands."""
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -34,6 +35,12 @@ UNFINISHED = "init.unfinished"
 @click.option("--listen", default="127.0.0.1:7401", show_default=True, metavar="HOST:PORT")
 @click.option("--public-address", metavar="HOST:PORT", help="Where customers reach the bank, if not at --listen.")
 @click.option(
+    "--domain",
+    default="",
+    metavar="DOMAIN",
+    help="Put addresses NUMBER@DOMAIN into the keys' user IDs, for a Web Key Directory. Default: none.",
+)
+@click.option(
     "--minimum-stage",
     type=click.Choice([stage.value for stage in Stage]),
     default=Stage.CERTIFIED.value,
@@ -48,6 +55,7 @@ def init(
     authority_fingerprint: str,
     listen: str,
     public_address: str | None,
+    domain: str,
     minimum_stage: str,
 ) -> None:
     """Make a bank: its key pair, its configuration and an empty ledger.
@@ -58,6 +66,7 @@ def init(
     from ca.documents import BANK_NUMBER
     from keyring import keys, readout
     from keyring.home import Home, require_gnupg
+    from protocol.letter import DOMAIN_CHARACTERS, DOMAIN_PATTERN
 
     if (home / "bank.toml").exists():
         raise ConfigurationError(f"There is a bank in {home} already; it is never made anew over the old one.")
@@ -66,13 +75,16 @@ def init(
         raise ConfigurationError(f"The folder {home} is not empty; name a new one, so that nothing in it is lost.")
     require_gnupg()
     authority_hex = readout.parse(authority_fingerprint)
-    user_id = keys.user_id(name, BANK_NUMBER)
+    if not re.fullmatch(DOMAIN_PATTERN, domain) or len(domain) > DOMAIN_CHARACTERS:
+        raise ConfigurationError(f"{domain[:80]!a} is not a domain; give one in lower case such as bank.example.")
+    user_id = keys.user_id(name, BANK_NUMBER, domain)
     settings = BankConfig(
         name=name,
         currency=currency,
         fingerprint="0" * 40,
         listen=listen,
         public_address=public_address,
+        domain=domain,
         minimum_stage=Stage(minimum_stage),
         authority_address=authority,
         authority_fingerprint=authority_hex,
@@ -136,6 +148,7 @@ def request(home: Path, out: Path | None) -> None:
             role="bank",
             number=BANK_NUMBER,
             name=bank.config.name,
+            domain=bank.config.domain,
             passphrase=None,
             clock=time.time,
         )

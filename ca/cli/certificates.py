@@ -137,12 +137,18 @@ def crl(days: int, passphrase_file: Path | None, home: Path) -> None:
 def publish(folder: Path, home: Path) -> None:
     """Write root, revocation list, keys and certificates into DIR, for any web server; its README.txt says how to use.
 
+    Keys with a mail address in their user ID are written as a Web Key Directory, too, for `gpg --locate-keys`.
+
     Run it again after each `ca issue`, `ca renew`, `ca revoke` and `ca crl`.
 
     \b
     Example:  ca publish public
     """
     with Authority.open(home) as authority:
-        names = publishing.publish(authority, folder, int(time.time()))
+        published = publishing.publish(authority, folder, int(time.time()))
         url = authority.configuration.publish_url
-    click.echo(f"{len(names)} files are in {folder}." + (f" They belong at {url}" if url else ""))
+    click.echo(f"{len(published.names)} files are in {folder}." + (f" They belong at {url}" if url else ""))
+    for domain in published.domains:
+        click.echo(f"Web Key Directory for {domain}: serve the folder at https://openpgpkey.{domain}/ as well.")
+    if not published.domains:
+        click.echo("No Web Key Directory: no key has a mail address in its user ID (`bank init --domain`).")

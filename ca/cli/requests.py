@@ -78,7 +78,8 @@ def confirm(
     with Authority.open(home) as authority:
         waiting = ceremony.waiting_request(authority, request)
         content = waiting.content
-        click.echo(f"Request {waiting.identifier}: the {content.role} {content.number}, {content.name}.")
+        address = f" <{content.number}@{content.domain}>" if content.domain else ""
+        click.echo(f"Request {waiting.identifier}: the {content.role} {content.number}, {content.name}{address}.")
         result = ceremony.confirm(
             authority,
             waiting,

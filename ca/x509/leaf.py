@@ -109,8 +109,8 @@ def _require_agreement(key: AgentKey, root: Root, request: SigningRequest, certi
     if request.fingerprint == root.fingerprint:
         raise IssuingError("The authority's own key gets no other certificate than the root; nothing was issued.")
     holder = request.holder
-    user_id = keys.user_id(holder.name, holder.number)
-    if (certification.role, certification.number, certification.user_id) != (holder.role, holder.number, user_id):
+    user_id, certified = keys.user_id(holder.name, holder.number), keys.without_address(certification.user_id)
+    if (certification.role, certification.number, certified) != (holder.role, holder.number, user_id):
         raise IssuingError(
             f"The request is not for whom the key {request.fingerprint} is certified; nothing was issued."
         )

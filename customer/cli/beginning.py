@@ -46,6 +46,7 @@ _GIVEN = (
 @click.option("--bank-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
 @click.option("--authority", metavar="HOST:PORT", help="The authority's desk.")
 @click.option("--authority-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
+@click.option("--domain", metavar="DOMAIN", help="The bank's domain, if its letter names one.")
 @with_passphrase
 @click.option("--no-passphrase", is_flag=True, help="Leave the private key unprotected (for tests and machines).")
 def init(
@@ -349,6 +350,7 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
         authority_fingerprint=values["authority_fingerprint"],
         password="",
         caller_code="",
+        domain=given["domain"] or "",
     )
 
 

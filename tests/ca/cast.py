@@ -41,14 +41,15 @@ class Applicant:
     role: Role
     number: str
     name: str
+    domain: str = ""
 
     @classmethod
-    def make(cls, path: Path, role: Role, number: str, name: str) -> "Applicant":
+    def make(cls, path: Path, role: Role, number: str, name: str, domain: str = "") -> "Applicant":
         home = Home.create(path, own_keys=True)
-        user_id = keys.user_id(name, number)
+        user_id = keys.user_id(name, number, domain)
         if role == "bank":
-            return cls(home, keys.new_bank_key(home, user_id).primary, role, number, name)
-        return cls(home, keys.new_customer_key(home, user_id, None), role, number, name)
+            return cls(home, keys.new_bank_key(home, user_id).primary, role, number, name, domain)
+        return cls(home, keys.new_customer_key(home, user_id, None), role, number, name, domain)
 
     @property
     def words(self) -> str:
@@ -61,6 +62,7 @@ class Applicant:
             role=self.role,
             number=self.number,
             name=self.name,
+            domain=self.domain,
             passphrase=None,
             clock=clock,
         )

@@ -79,7 +79,7 @@ def test_published_folder_serves_openssl_and_gpg(settled: Authority, cast: Cast,
     alice = issued_to(settled, cast.alice)
     mask = os.umask(0o077)  # as the program sets it
     try:
-        names = publish(settled, folder, int(time.time()))
+        names = publish(settled, folder, int(time.time())).names
     finally:
         os.umask(mask)
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

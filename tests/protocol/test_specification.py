@@ -280,6 +280,7 @@ def letter_lines(text: str) -> Iterator[str]:
     fields = tuple(letter.Letter.__annotations__)
     said = tables(text, "field", "line begins with")
     filled = {name: "0" * 40 if "fingerprint" in name else str(place) for place, name in enumerate(fields)}
+    filled["domain"] = "bank.example"
     yield from differences("field of the letter", [row[0] for row in said], fields)
     try:
         read = letter.parse("".join(f"{label} {filled.get(name, '')}\n" for name, label in said))
