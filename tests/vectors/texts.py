@@ -68,6 +68,10 @@ def letter_vectors() -> list[dict[str, Any]]:
         mark = f"  {LABELS[field]}:"
         return "\n".join(change(line) if line.startswith(mark) else line for line in LETTER.split("\n"))
 
+    def with_domain(domain: str) -> str:
+        return edited(lambda line: f"{line}\n  Domain: {domain}", "bank")
+
+    malformed = ("example", "Bank.example", "bank.example.", "-a.example", "b@nk.example", f"{'a.' * 32}example")
     lines = LETTER.split("\n")
     return [
         valid("as printed", LETTER),
@@ -79,23 +83,9 @@ def letter_vectors() -> list[dict[str, Any]]:
             "fingerprint in lower case, without spaces",
             edited(lambda _: f"Bank's fingerprint: {FIELDS['bank_fingerprint'].lower()}", "bank_fingerprint"),
         ),
-        valid("with a domain", edited(lambda line: f"{line}\n  Domain: bank.example", "bank"), domain="bank.example"),
-        invalid(
-            "with two domains",
-            "domain",
-            edited(lambda line: f"{line}\n  Domain: a.example\n  Domain: b.example", "bank"),
-        ),
-        *(
-            invalid(f"domain {wrong}", "domain", edited(lambda line, wrong=wrong: f"{line}\n  Domain: {wrong}", "bank"))
-            for wrong in (
-                "example",
-                "Bank.example",
-                "bank.example.",
-                "-a.example",
-                "b@nk.example",
-                f"{'a.' * 32}example",
-            )
-        ),
+        valid("with a domain", with_domain("bank.example"), domain="bank.example"),
+        invalid("with two domains", "domain", with_domain("a.example\n  Domain: b.example")),
+        *(invalid(f"domain {wrong}", "domain", with_domain(wrong)) for wrong in malformed),
         valid("number with leading zeros", LETTER.replace("1001", "0001001"), customer="0001001"),
         *(invalid(f"without the line {LABELS[field]}", field, edited(lambda _: "", field)) for field in FIELDS),
         *(
