@@ -21,7 +21,7 @@ DAY_SECONDS: Final = 86_400
 CERTIFICATE_WARNING_DAYS: Final = 14
 LIST_WARNING_DAYS: Final = 7
 
-RENEWAL: Final = f"the authority's operator runs `ca renew {BANK_NUMBER}`, then `bank fetch`"
+RENEWAL: Final = f"the authority's operator runs `ca renew {BANK_NUMBER}`, then `bank renew`"
 NEW_LIST: Final = "the authority's operator runs `ca crl`, then `bank fetch`"
 
 

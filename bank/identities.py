@@ -108,13 +108,18 @@ class Identities:
             raise ConfigurationError(
                 f"The folder {folder} for customers' keys cannot be made: {error.strerror}."
             ) from None
+        self._template: CaTemplate | None = None
         try:
-            self._template = (
-                CaTemplate.create(folder / "authority", authority.key, authority.fingerprint) if authority else None
-            )
+            if authority:
+                self.believe(authority)
         except BaseException:
             self.close()
             raise
+
+    def believe(self, authority: Authority) -> None:
+        """Judge certified keys by this authority from now on; for a bank that has begun to serve without one."""
+        self._template = CaTemplate.create(self._folder / "authority", authority.key, authority.fingerprint)
+        self._authority = authority
 
     def present(
         self, stage: Stage, customer: Customer, offered: bytes | None, accept: Callable[[Identity, Read], None]

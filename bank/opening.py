@@ -41,14 +41,14 @@ class Session:
 class Opener:
     """Judges openings. ``sealed_worker`` opens what is encrypted to the bank's key.
 
-    Without ``certificates`` (the bank has none itself yet) the stage certified is refused.
+    While ``certificates`` gives none (the bank has none itself yet) the stage certified is refused.
     """
 
     bank: str
     minimum_stage: Stage
     customers: Customers
     identities: Identities
-    certificates: Certificates | None
+    certificates: Callable[[], Certificates | None]
     sealed_worker: Worker
     turns: Turns
     clock: Callable[[], float] = time.time
@@ -80,6 +80,8 @@ class Opener:
         # not learn from the default stage who has an account.
         customer = known or Customer(offer.customer, "", Stage.PASSWORD, b"")
         self._require_offer(offer, request.stage)
+        if request.stage.is_certified:
+            self.certificates()  # taken up before a key is judged by it
         opened: list[tuple[SessionOpening, Presented | None]] = []
 
         def accept(identity: Identity, read: Read) -> None:
@@ -117,9 +119,9 @@ class Opener:
 
     def _presented(self, identity: Identity, offer: SealedOpening) -> Presented | None:
         """The X.509 form, judged after GnuPG has judged the OpenPGP form, of which it must be the same."""
-        if offer.certificate is None or self.certificates is None:
+        if offer.certificate is None or (certificates := self.certificates()) is None:
             return None
-        return self.certificates.present(offer.certificate, identity, int(self.clock()))
+        return certificates.present(offer.certificate, identity, int(self.clock()))
 
     def _signed(self, identity: Identity, read: Read, offer: SealedOpening, stage: Stage) -> SessionOpening:
         """What the customer signed, if it is about this very opening."""

@@ -115,9 +115,9 @@ class Server:
         False if the session ends here, because meanwhile another key was used under the number.
         """
         identity = session.identity
-        if session.presented and self.opener.certificates:
+        if session.presented and (certificates := self.opener.certificates()):
             try:
-                self.opener.certificates.remember(session.presented, int(self.clock()))
+                certificates.remember(session.presented, int(self.clock()))
             except OpeningRefused as error:
                 self._send(connection, session, [self.service.refuse(error.reason, 0, error.sentence, error.field)])
                 return False

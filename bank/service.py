@@ -93,7 +93,7 @@ def _settled(pending: Pending) -> Answer:
 class Service:
     """Answers requests of speakers that the stages have let in.
 
-    Without ``certificates`` (the bank has none itself yet) no orders of the stage certified are taken.
+    While ``certificates`` gives none (the bank has none itself yet) no orders of the stage certified are taken.
     """
 
     bank: str
@@ -103,7 +103,7 @@ class Service:
     posting: Posting
     customers: Customers
     identities: Identities
-    certificates: Certificates | None
+    certificates: Callable[[], Certificates | None]
     dossier: Dossier
     refusals: RefusalLimiter
     admission: Admission
@@ -232,9 +232,10 @@ class Service:
         """
         if not speaker.stage.is_certified:
             return None, None
-        if speaker.certificate is None or self.certificates is None:
+        certificates = self.certificates()
+        if speaker.certificate is None or certificates is None:
             raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="certificate")
-        return speaker.certificate.digest, self.certificates.require_good(speaker.certificate, int(now))
+        return speaker.certificate.digest, certificates.require_good(speaker.certificate, int(now))
 
     def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
         try:

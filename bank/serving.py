@@ -22,9 +22,9 @@ from bank.refusals import RefusalLimiter
 from bank.server import Server
 from bank.service import Service
 from bank.turns import Turns
+from bank.vouching import Vouching
 from bank.watcher import DESK_SECONDS, Watcher
 from ca.applicant import Desk
-from ca.bridge import open_root
 from keyring.home import Home
 from keyring.worker import Worker
 from protocol.transport import Address
@@ -45,8 +45,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
     Stopping answers what was taken and refuses the rest. Raises ConfigurationError where the bank cannot serve yet.
     """
     config, limits = home.config, home.config.limits
-    authority = home.authority()
-    if config.minimum_stage.is_certified and (authority is None or home.certified() is None):
+    if config.minimum_stage.is_certified and (home.authority() is None or home.certified() is None):
         raise ConfigurationError(
             "This bank has no certificate yet, and its minimum_stage is certified. Make a request with `bank request`, "
             "telephone the authority, then run `bank fetch`; `bank status` says where it stands."
@@ -55,7 +54,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         # Two servers in one home would clear each other's small homes.
         stack.enter_context(home.alone())
         runtime = runtime_folder(home.path)
-        identities = Identities(runtime, authority, limits.active_customers)
+        identities = Identities(runtime, None, limits.active_customers)
         stack.callback(identities.close)
         keyless = Home.create(runtime / "keyless", own_keys=False)
         stack.callback(home.gnupg.stop)
@@ -66,11 +65,13 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         posting = stack.enter_context(home.open_posting(ledger, signer, clock, refusals))
         sealed_worker = stack.enter_context(Worker(home.gnupg, scratch=runtime))
         customers = home.customers(ledger)
-        certificates = None
-        if authority is not None:
-            certificates = Certificates(ledger, open_root(authority.root, authority.fingerprint))
-            desk = Desk(Address.parse(config.authority_address), timeout_seconds=DESK_SECONDS)
+        desk = Desk(Address.parse(config.authority_address), timeout_seconds=DESK_SECONDS)
+
+        def watch(certificates: Certificates) -> None:
             stack.enter_context(Watcher(certificates.lists, desk.revocations, limits.revocation_seconds, clock))
+
+        certificates = Vouching(home, ledger, identities, watch)
+        certificates()
         service = Service(
             bank=config.fingerprint,
             minimum_stage=config.minimum_stage,

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from ca import bridge, lists
 from ca.bridge import AgentKey, Root
-from ca.config import Configuration, checked_publish_url, read_configuration, write_configuration
+from ca.config import CONFIGURATION_FILE, Configuration, checked_publish_url, read_configuration, write_configuration
 from ca.counter import Counter
 from ca.decisions import AuthorityStore, Certificate
 from ca.documents import BANK
@@ -18,7 +18,7 @@ from ca.errors import ConfigurationError, RequestError
 from ca.messages import AuthorityKey, DeskRefusal, RequestState, State, SubmitRequest
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
 from ca.store import DeskStore, Filed
-from keyring import keys
+from keyring import keys, unfinished
 from keyring.home import Home, require_private
 from protocol.secret import Secret
 from protocol.transport import Address
@@ -61,16 +61,18 @@ class Authority:
     ) -> "Authority":
         """Make the key, its root certificate and first revocation list, and the folder around them.
 
-        ``clock`` gives unix seconds. A failure leaves nothing behind. Raises ConfigurationError.
+        ``clock`` gives unix seconds. A failure leaves nothing behind, and after an interruption that left something the
+        next call begins anew. Raises ConfigurationError.
         """
         Address.parse(address)
         checked_publish_url(publish_url)
         user_id = keys.user_id(name, "CA")
+        if (path / CONFIGURATION_FILE).exists():
+            raise ConfigurationError(f"There is an authority in {path} already; name another folder with --home.")
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if not unfinished.is_free(path):
                 raise ConfigurationError(f"The folder {path} is not empty; name a new one with --home.")
-            path.chmod(0o700)
+            unfinished.begin(path, (KEYS_FOLDER, DESK_FILE, DECISIONS_FILE))
         except OSError as error:
             raise ConfigurationError(f"The folder {path} cannot be made: {error.strerror}.") from None
         try:
@@ -87,6 +89,7 @@ class Authority:
             finally:
                 home.stop()  # or the agent would remember the passphrase
             write_configuration(path, authority.configuration)
+            unfinished.finish(path)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -140,7 +143,8 @@ class Authority:
     def _begin(self, passphrase: Secret, at: int) -> None:
         configuration = self.configuration
         with bridge.agent_key(self.home(), configuration.fingerprint, passphrase) as key:
-            root = bridge.make_root(key, name=configuration.name, not_before=at, not_after=at + ROOT_SECONDS)
+            # From the second in which the key was made, before which none of its certificates begins.
+            root = bridge.make_root(key, name=configuration.name, not_before=key.created, not_after=at + ROOT_SECONDS)
             self.decisions.put_root(root)
             opened = bridge.open_root(root, configuration.fingerprint)
             first = lists.issue_list(self.decisions, key, opened, days=lists.DEFAULT_DAYS, at=at)

@@ -12,6 +12,7 @@ from ca.errors import IssuingError
 from ca.messages import MailedCertificates, State, encode
 from ca.requests import Request, open_request
 from keyring import certification, keys
+from protocol.limits import CLOCK_TOLERANCE_SECONDS
 from protocol.orders import format_time
 from protocol.secret import Secret
 
@@ -175,7 +176,7 @@ def _certified(
         role=made.role,
         name=request.content.name,
         fingerprint=confirmation.fingerprint,
-        issued=made.created,
+        issued=now,
         expires=made.expires,
         key=key,
         der=der,
@@ -205,5 +206,6 @@ def _certification(
             "reached-by": confirmation.reached_by,
         },
         certifier=signing.key.fingerprint,
+        early_seconds=CLOCK_TOLERANCE_SECONDS,
     )
     return certification.read_certification(signing.home, confirmation.fingerprint, signing.key.fingerprint)

@@ -1,5 +1,6 @@
 """What this customer must not forget is on the disk before the next step begins: orders, receipts, heads, the floor."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
 BUSY_SECONDS: Final = 10.0
+_NOT_OURS: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,7 @@ class Store:
             connection.execute("PRAGMA synchronous = FULL")
             store._prepare()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"{path} cannot be used ({error}); see that the disk has room and the folder is ours."
-            ) from None
+            raise StoreError(f"{path} cannot be used ({error}); {_remedy(error, folder)}") from None
         return store
 
     def close(self) -> None:
@@ -320,7 +320,8 @@ class Store:
                 raise
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} could not be written ({error}); nothing was changed in it.") from None
+            remedy = _remedy(error, self.path.parent)
+            raise StoreError(f"{self.path} could not be written ({error}), nothing changed in it; {remedy}") from None
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -380,3 +381,16 @@ class Store:
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name.value, value),
         )
+
+
+def _remedy(error: Exception, folder: Path) -> str:
+    """What to do about an error of the file or of SQLite (whose primary result code is the lowest byte)."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code in _NOT_OURS:
+        return f"you may not write to {folder}: see to its owner and mode, or name another folder with --home."
+    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
+        return "the disk is full: make room, then repeat the command."
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "the file is damaged: put a copy of it back, or begin again with a new --home."
+    return "see to the disk and the file, then repeat the command."

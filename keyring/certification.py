@@ -101,8 +101,12 @@ def certify(
     passphrase: Secret,
     notations: Mapping[str, str],
     certifier: str | None = None,
+    early_seconds: int = 0,
 ) -> None:
     """Certify exactly ``user_id`` of a key in the authority's home for ``days`` days; a second time renews it.
+
+    It counts from ``early_seconds`` before now on, for those whose clocks are late, but never from before the keys were
+    made or the certification began that it renews.
 
     ``notations`` are further ones by their short names: confirmed-by, confirmed-at, reached-by. ``certifier`` may be
     left out where the home has one secret key. Raises PassphraseError, UnsuitableKey if the key is not as confirmed,
@@ -119,20 +123,23 @@ def certify(
         raise UnsuitableKey(
             f"The key {fingerprint} does not have the confirmed name as its one user ID; ask for another."
         )
-    _require_no_contradiction(home, fingerprint, authority, number, role)
-    started = int(time.time())
+    earlier = _require_no_contradiction(home, fingerprint, authority, number, role)
+    now = int(time.time())
+    made_at = (key.primary.created, keys.public_key(home, authority).primary.created)
+    begins = min(now, max(now - early_seconds, *made_at, earlier.created + 1 if earlier else 0))
     outcome = process.run(
         home,
         *("--no-auto-check-trustdb", "--cert-digest-algo", "SHA256", "--default-cert-expire", f"{days}d"),
         *("--local-user", f"{authority}!", "--force-sign-key", *arguments, "--quick-sign-key", fingerprint, user_id),
         passphrase=passphrase,
+        faked_time=begins if early_seconds else None,
     )
     try:
         made = read_certification(home, fingerprint, authority)
     except NotCertified:
         raise _not_made(outcome, home) from None
     said = {"number": made.number, "role": made.role, "request": made.request_digest, **_extras(made)}
-    if made.created < started or {name: value for name, value in said.items() if value} != wanted:
+    if made.created < begins or {name: value for name, value in said.items() if value} != wanted:
         raise _not_made(outcome, home)
 
 
@@ -327,15 +334,19 @@ def _require_trust(key: Key, certification: Certification) -> None:
         raise NotCertified("trusted", f"GnuPG does not fully trust the key {key.fingerprint} by the certification.")
 
 
-def _require_no_contradiction(home: Home, fingerprint: str, authority: str, number: str, role: str) -> None:
+def _require_no_contradiction(
+    home: Home, fingerprint: str, authority: str, number: str, role: str
+) -> Certification | None:
+    """The valid certification there is already, if it says the same."""
     try:
         earlier = read_certification(home, fingerprint, authority)
     except NotCertified:
-        return
+        return None
     if (earlier.number, earlier.role) != (number, role):
         raise KeyringError(
             f"The key {fingerprint} is certified for {earlier.role} {earlier.number}; revoke that before."
         )
+    return earlier
 
 
 def _extras(made: Certification) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ from keyring.errors import KeyringError, PassphraseError
 from keyring.printable import printable
 from protocol.errors import ProtocolError
 from protocol.secret import Secret
+
+LINE_LIMIT_BYTES: Final = 4096
+STANDARD_INPUT: Final = Path("/dev/stdin")
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -81,15 +84,25 @@ def json_text(value: object) -> str:
 
 
 def read_passphrase(path: Path) -> Secret:
-    """The first line of a passphrase file, which others must not be able to read."""
+    """The first line of a passphrase file, which others must not be able to read. Raises PassphraseError."""
+    return _first_line(path, "passphrase")
+
+
+def read_caller_code(path: Path) -> Secret:
+    """The first line of a file with the code from a letter, "-" for standard input. Raises PassphraseError."""
+    return _first_line(STANDARD_INPUT if str(path) == "-" else path, "caller's code")
+
+
+def _first_line(path: Path, what: str) -> Secret:
     try:
         if _others_may_read(path):
             raise PassphraseError(f"Others may read {path}; close it with: chmod 600 '{path}'")
-        line = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+        with path.open("rb") as file:
+            line = file.readline(LINE_LIMIT_BYTES).rstrip(b"\r\n")
     except OSError as error:
-        raise PassphraseError(f"The passphrase file {path} cannot be read: {error.strerror}.") from None
+        raise PassphraseError(f"The {what} file {path} cannot be read: {error.strerror}.") from None
     if not line:
-        raise PassphraseError(f"The passphrase file {path} has an empty first line; put the passphrase there.")
+        raise PassphraseError(f"The {what} file {path} has an empty first line; put the {what} there.")
     return Secret(line)
 
 

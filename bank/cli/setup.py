@@ -1,9 +1,9 @@
 """Setting the bank up: its key, its certificate, and where the set-up stands."""
 
 import re
-import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,10 +13,11 @@ from bank.config import save as save_config
 from bank.errors import ConfigurationError
 from bank.home import BankHome
 from keyring.console import json_text, with_home, with_json, with_readout
+from protocol.orders import format_time
 from protocol.stages import Stage
 
-UNFINISHED = "init.unfinished"
-"""Marks a folder in which `bank init` was interrupted: what is in it may be thrown away."""
+if TYPE_CHECKING:
+    from ca.applicant import Proven
 
 
 @click.command(epilog='Example: bank init --name "First Bank" --currency EUR --authority-fingerprint "aardvark …"')
@@ -64,14 +65,13 @@ def init(
     """
     from bank.storage import Ledger
     from ca.documents import BANK_NUMBER
-    from keyring import keys, readout
+    from keyring import keys, readout, unfinished
     from keyring.home import Home, require_gnupg
     from protocol.letter import DOMAIN_CHARACTERS, DOMAIN_PATTERN
 
     if (home / "bank.toml").exists():
         raise ConfigurationError(f"There is a bank in {home} already; it is never made anew over the old one.")
-    unfinished = home / UNFINISHED
-    if home.is_dir() and any(home.iterdir()) and not unfinished.exists():
+    if not unfinished.is_free(home):
         raise ConfigurationError(f"The folder {home} is not empty; name a new one, so that nothing in it is lost.")
     require_gnupg()
     authority_hex = readout.parse(authority_fingerprint)
@@ -89,14 +89,10 @@ def init(
         authority_address=authority,
         authority_fingerprint=authority_hex,
     )
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    home.chmod(0o700)
-    unfinished.touch(mode=0o600)
+    unfinished.begin(home, ("gnupg", "ledger.sqlite"))
     # A wrong setting is found before a key is made; an interrupted init is begun anew, since bank.toml comes last.
     save_config(home, settings)
     (home / "bank.toml").unlink()
-    for left in (home / "gnupg", home / "ledger.sqlite"):
-        _clear(left)
     gnupg = Home.create(home / "gnupg", own_keys=True)
     try:
         key = keys.new_bank_key(gnupg, user_id)
@@ -106,23 +102,12 @@ def init(
         import msgspec
 
         save_config(home, msgspec.structs.replace(settings, fingerprint=key.primary))
-        unfinished.unlink()
+        unfinished.finish(home)
     finally:
         gnupg.stop()
     click.echo(f"The bank {name} is made in {home}. Its fingerprint:\n")
     _print_fingerprint(key.primary)
     click.echo("\nNext: bank request")
-
-
-def _clear(path: Path) -> None:
-    """Remove what an interrupted init left; nothing was ever acknowledged from it."""
-    if path.is_dir():
-        from keyring.home import Home
-
-        Home(path).stop()
-        shutil.rmtree(path)
-    for each in path.parent.glob(path.name + "*"):
-        each.unlink()
 
 
 @click.command(epilog="Example: bank request")
@@ -172,28 +157,73 @@ def request(home: Path, out: Path | None) -> None:
 def fetch(home: Path) -> None:
     """Take the bank's certificate from the authority's desk, and hand in what waits for it.
 
-    Also the newest revocation list, which a running server obeys at once. All of it is verified against the
-    authority's fingerprint that was given at `bank init`. The certificate a running server takes over when it is
-    restarted.
+    Also the newest revocation list. A running server takes over both at once. All of it is verified against the
+    authority's fingerprint that was given at `bank init`.
     """
-    from bank.ceremony import day, take_certificate
-    from bank.letters import deliver_notices
-    from ca.applicant import Desk, explain
-    from ca.messages import RequestState
-    from protocol.transport import Address
+    from bank.ceremony import day
 
     bank = BankHome.open(home)
-    desk = Desk(Address.parse(bank.config.authority_address))
+    _, found = _taken(bank)
+    click.echo(f"The bank's certificate is here, valid until {day(found.certificate.not_after)}.")
+    _tell_what_came_with_it(bank, found)
+    click.echo("Next: nothing; the server that runs has it" if bank.is_serving() else "Next: bank serve")
+
+
+@click.command(epilog="Example: bank renew")
+@with_home("BANK_HOME")
+@with_json
+def renew(home: Path, as_json: bool) -> None:
+    """Take the bank's renewed certificate: the same key with new dates, without a new call.
+
+    The authority's operator renews it with `ca renew 0000` before it ends. A running server takes it over at once;
+    nothing changes until then.
+    """
+    from bank.ceremony import day
+    from ca.documents import BANK_NUMBER
+
+    bank = BankHome.open(home)
+    if bank.certified() is None:
+        raise click.ClickException("There is no certificate to renew yet; see `bank status`.")
+    before, found = _taken(bank)
+    until, renewed = found.certificate.not_after, before is not None and found.certificate.digest != before
+    if as_json:
+        facts = {"renewed": renewed, "certified_until": format_time(until)}
+        click.echo(json_text({**facts, "revocation_list": found.certificate.crl_number}))
+        return
+    click.echo(f"{'Renewed' if renewed else 'Not renewed yet'}. The bank's certificate is valid until {day(until)}.")
+    _tell_what_came_with_it(bank, found)
+    if not renewed:
+        click.echo(
+            f"Next: ask the authority's operator to run `ca renew {BANK_NUMBER}`, then repeat: bank renew\n"
+            "(What a `bank fetch` has brought already is not brought again.)"
+        )
+
+
+def _taken(bank: BankHome) -> "tuple[str | None, Proven]":
+    """The digest of the certificate before, and the one that the desk hands out."""
+    from bank.ceremony import take_certificate
+    from ca.applicant import Desk, explain
+    from ca.messages import RequestState
+    from protocol import canonical
+    from protocol.transport import Address
+
+    before = bank.certified()
     with bank.open_ledger() as ledger:
-        found = take_certificate(bank, ledger, desk)
+        found = take_certificate(bank, ledger, Desk(Address.parse(bank.config.authority_address)))
     if isinstance(found, RequestState):
         raise click.ClickException(explain(found.state, "bank"))
-    delivered = deliver_notices(bank, desk)
-    click.echo(f"The bank's certificate is here, valid until {day(found.certificate.not_after)}.")
+    return canonical.digest(before.certificate) if before else None, found
+
+
+def _tell_what_came_with_it(bank: BankHome, found: "Proven") -> None:
+    from bank.letters import deliver_notices
+    from ca.applicant import Desk
+    from protocol.transport import Address
+
+    delivered = deliver_notices(bank, Desk(Address.parse(bank.config.authority_address)))
     click.echo(f"The newest revocation list is number {found.certificate.crl_number}.")
     if delivered:
         click.echo(f"{delivered} account notice(s) were handed in at the desk.")
-    click.echo("Next: bank serve")
 
 
 @click.command(epilog="Example: bank fingerprint --json")
@@ -278,5 +308,5 @@ def status(home: Path, as_json: bool) -> None:
 
 def add_to(group: click.Group) -> None:
     """Make the commands known."""
-    for command in (init, request, fetch, fingerprint, status):
+    for command in (init, request, fetch, renew, fingerprint, status):
         group.add_command(command)

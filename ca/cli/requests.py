@@ -12,7 +12,7 @@ from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.cli.options import home_option, operator_option, passphrase_from, passphrase_option, table, user
 from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
-from keyring.console import json_text, with_json
+from keyring.console import json_text, read_caller_code, with_json
 from protocol.orders import format_time
 
 
@@ -46,7 +46,15 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
 @click.argument("request")
 @click.option("--words", help="The fingerprint as heard: 20 words; asked for when left out.")
 @click.option("--hex", "hexadecimal", help="The fingerprint as heard, in hexadecimal.")
-@click.option("--caller-code", help="The code from the letter, as the caller said it.")
+@click.option(
+    "--caller-code", help="The code from the letter, as the caller said it; other users of this machine see it in `ps`."
+)
+@click.option(
+    "--caller-code-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="File whose first line is the code, - for standard input; for scripts. Otherwise the code is asked for.",
+)
 @click.option("--called-back", metavar="NUMBER", help="The number on file that you dialled.")
 @click.option("--operator", help="Who confirms; it stands in the certificate. Default: your user name.")
 @click.option("--notice", type=click.File("rb"), help="The bank's account notice, if it came as a file.")
@@ -56,6 +64,7 @@ def confirm(
     words: str | None,
     hexadecimal: str | None,
     caller_code: str | None,
+    caller_code_file: Path | None,
     called_back: str | None,
     operator: str | None,
     notice: IO[bytes] | None,
@@ -72,8 +81,10 @@ def confirm(
     """
     if words and hexadecimal:
         raise click.UsageError("Give the fingerprint once: --words or --hex.")
-    if caller_code and called_back:
-        raise click.UsageError("Give --caller-code or --called-back, not both.")
+    if sum(map(bool, (caller_code, caller_code_file, called_back))) > 1:
+        raise click.UsageError("Give one of --caller-code, --caller-code-file and --called-back.")
+    if caller_code_file:
+        caller_code = read_caller_code(caller_code_file).reveal().decode(errors="replace")
     mailed = notice.read(DOCUMENT_LIMIT_BYTES + 1) if notice else None
     with Authority.open(home) as authority:
         waiting = ceremony.waiting_request(authority, request)

@@ -38,7 +38,8 @@ def with_stage(command: Command) -> Command:
     return click.option(
         "--stage",
         type=click.Choice([stage.value for stage in Stage]),
-        help="Stage to speak in; default: the one in customer.toml, which is certified at first.",
+        help="Stage to speak in; default: the one in customer.toml, which is certified at first. Before there is a "
+        "certificate, commands that only look use the highest stage used so far.",
     )(command)
 
 
@@ -62,8 +63,17 @@ def open_home(
 
 
 def stage_of(home: "CustomerHome", stage: str | None) -> Stage:
-    """The stage asked for, else the configured one."""
-    return Stage(stage) if stage else home.config.customer.stage
+    """The stage asked for to look at something, else the configured one.
+
+    Before there is a certificate it is the floor, the highest stage used with success: in certified nobody could look.
+    """
+    from customer.store import Fact
+
+    configured, floor = home.config.customer.stage, home.store.floor()
+    if stage:
+        return Stage(stage)
+    waits = configured.is_certified and home.store.fact(Fact.CERTIFIED_UNTIL) is None
+    return floor if waits and floor.has_session else configured
 
 
 def read_letter(path: Path) -> "Letter":

@@ -14,7 +14,7 @@ from bank import journal
 from bank.cli import accounts, commands, records, serve, setup
 from bank.home import BankHome
 from ca.requests import open_request
-from keyring import keys, readout
+from keyring import keys, readout, unfinished
 from protocol.letter import parse
 from protocol.stages import Stage
 from tests.bank.town import Town, copied_bank
@@ -74,7 +74,7 @@ def test_init_makes_a_closed_folder_and_names_the_next_step(town: Town, short_tm
     assert bank.path.stat().st_mode & 0o777 == 0o700
     assert readout.hex_groups(bank.config.fingerprint) in said
     assert said.endswith("Next: bank request\n")
-    assert not (bank.path / setup.UNFINISHED).exists()
+    assert not (bank.path / unfinished.MARK).exists()
     assert "already" in refused(bank.path, *INIT, "--authority-fingerprint", words)
     assert BankHome.open(bank.path).config == bank.config
     status = json.loads(done(bank.path, "status", "--json"))
