@@ -1,6 +1,7 @@
 """The bank and the authority's desk: what `bank fetch` takes, what the watcher learns, what `bank status` warns of."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,12 +18,14 @@ from bank.home import BankHome
 from ca import bridge
 from ca.messages import AuthorityKey, Certified, State
 from keyring import keys
+from keyring.home import Home
 from protocol.codes import Reason, Status
+from protocol.messages import AskBankKey, AskEvidence, BankKey, Evidence
 from protocol.stages import Stage
-from tests.bank.counter import at_counter, eventually
+from tests.bank.counter import at_counter, eventually, served
 from tests.bank.desks import Desk, opened
 from tests.bank.forgery import forged, rival_root
-from tests.bank.town import DAY, DAYS, Person, Town, copied_bank
+from tests.bank.town import DAY, DAYS, Person, Town, certified_by, copied_bank, make_leaf
 
 for module in (setup, accounts, serve, records):
     module.add_to(commands)
@@ -141,6 +144,76 @@ def test_the_banks_own_revocation_is_learned_and_said(town: Town, home: BankHome
     report = json.loads(call(home, "status", "--json").output)
     assert "was revoked on" in report["certificate"]
     assert report["next"] == "bank request"
+
+
+# Renewal, and a server that runs meanwhile
+
+
+def renewed(town: Town, home: BankHome, folder: Path) -> Certified:
+    """The bank's key with new dates, in both forms, by a copy of the authority."""
+    path = folder / "ca"
+    shutil.copytree(town.authority.path, path, ignore=shutil.ignore_patterns("S.*", "*.lock"))
+    authority = Home.open(path)
+    try:
+        key = certified_by(authority, home.gnupg, town.bank_fingerprint, "0000", "bank", DAYS + 30)
+        leaf = make_leaf(authority, town.root, home.gnupg, town.bank_fingerprint, "0000", "bank")
+    finally:
+        authority.stop()
+    return Certified(certificate=leaf, key=key)
+
+
+def test_renew_takes_new_dates_and_says_who_acts_while_there_are_none(
+    town: Town, home: BankHome, desk: Desk, short_tmp: Path
+) -> None:
+    before = home.certified()
+    said = call(home, "renew")
+    assert said.exit_code == 0, said.output
+    assert said.output.startswith("Not renewed yet.")
+    assert "`ca renew 0000`, then repeat: bank renew" in said.output
+    assert home.certified() == before
+    desk.own = renewed(town, home, short_tmp)
+    said = call(home, "renew", "--json")
+    assert json.loads(said.output)["renewed"] is True, said.output
+    assert home.certified() == desk.own != before
+
+
+def test_renew_needs_a_certificate(home: BankHome) -> None:
+    home.certificate_path.unlink()
+    said = call(home, "renew")
+    assert (said.exit_code, "bank status" in said.output) == (1, True)
+
+
+def test_a_running_server_gives_out_its_renewed_certificate(town: Town, short_tmp: Path, desk: Desk) -> None:
+    with opened(desk) as address, at_counter(town, short_tmp, authority_address=str(address)) as counter:
+        with counter.session(town.alice, Stage.CERTIFIED) as talk:
+            assert talk.pay("before").status is Status.SETTLED
+            desk.own = new = renewed(town, counter.home, short_tmp)
+            assert call(counter.home, "renew").exit_code == 0
+            assert talk.pay("after").status is Status.SETTLED
+            given = talk.ask(AskBankKey(number=1))
+            assert isinstance(given, BankKey)
+            assert given.key == new.key
+            evidence = talk.ask(AskEvidence(number=1, transfer_identifier="after"))
+        assert isinstance(evidence, Evidence)
+        assert evidence.files["bank.pgp"] == new.key
+        assert evidence.files["bank.crt"] == new.certificate
+
+
+def test_a_server_that_began_without_a_certificate_takes_it_up(town: Town, short_tmp: Path, desk: Desk) -> None:
+    with opened(desk) as address:
+        home = copied_bank(town, short_tmp, authority_address=str(address), limits={"revocation_seconds": 0.05})
+        for path in (home.authority_path, home.root_path, home.certified_key_path, home.certificate_path):
+            path.unlink()
+        with served(town, home) as counter:
+            opening = counter.opening(town.alice, Stage.CERTIFIED).frame
+            assert counter.refusal(opening)[0] is Reason.CA_UNKNOWN
+            assert desk.asked == 0
+            assert call(home, "fetch").exit_code == 0
+            with counter.session(town.alice, Stage.CERTIFIED) as talk:
+                assert talk.pay("at-once").status is Status.SETTLED
+            # And from then on it watches the lists.
+            desk.crl = town.crl(9)
+            eventually(lambda: lists(home)[-1] == 9)
 
 
 # The watcher

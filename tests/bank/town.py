@@ -85,7 +85,7 @@ class Town:
         shutil.copytree(self.authority.path, path, ignore=shutil.ignore_patterns("S.*", "*.lock"))
         home = Home.open(path)
         try:
-            kept.write_bytes(_certify(home, person.home, person.fingerprint, number, role, days))
+            kept.write_bytes(certified_by(home, person.home, person.fingerprint, number, role, days))
         finally:
             home.stop()
         return kept.read_bytes()
@@ -116,7 +116,7 @@ def make_town(folder: Path) -> Town:
     config.save(path, settings)
     Ledger.create(path / "ledger.sqlite", bank_fingerprint=bank, currency="EUR").close()
     home = BankHome.open(path)
-    home.certified_key_path.write_bytes(_certify(homes["ca"], gnupg, bank, "0000", "bank"))
+    home.certified_key_path.write_bytes(certified_by(homes["ca"], gnupg, bank, "0000", "bank"))
     home.authority_path.write_bytes(keys.export(homes["ca"], authority))
     root = make_root(homes["ca"], authority)
     home.root_path.write_bytes(root)
@@ -140,7 +140,7 @@ def make_town(folder: Path) -> Town:
     def person(name: str, number: str) -> Person:
         certified = certificate = b""
         if name != "impostor":
-            certified = _certify(homes["ca"], homes[name], fingerprints[name], number)
+            certified = certified_by(homes["ca"], homes[name], fingerprints[name], number)
             certificate = make_leaf(homes["ca"], root, homes[name], fingerprints[name], number)
         password = passwords.get(name, Secret(b"a guess"))
         return Person(number, homes[name], fingerprints[name], certified, certificate, password)
@@ -161,7 +161,10 @@ def make_town(folder: Path) -> Town:
     return town
 
 
-def _certify(ca: Home, home: Home, fingerprint: str, number: str, role: str = "customer", days: int = DAYS) -> bytes:
+def certified_by(
+    ca: Home, home: Home, fingerprint: str, number: str, role: str = "customer", days: int = DAYS
+) -> bytes:
+    """The key of a home, certified by this authority; with the same key again, a renewal."""
     keys.import_key(ca, keys.export_minimal(home, fingerprint), expected_fingerprint=fingerprint)
     user_id = keys.public_key(home, fingerprint).user_ids[0].text
     certification.certify(

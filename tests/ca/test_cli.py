@@ -21,6 +21,8 @@ from ca.authority import DECISIONS_FILE, KEYS_FOLDER
 from ca.cli import cli
 from ca.messages import Certified, RequestState, State
 from keyring import readout
+from keyring.home import Home
+from keyring.unfinished import MARK
 from protocol.transport import Address
 from tests.ca.cast import CODE, PASSPHRASE, Cast
 
@@ -260,7 +262,7 @@ def test_init_makes_an_authority_once(short_tmp: Path, passphrase_file: Path) ->
     assert 'publish_url = "https://ca.example/pki"' in (home / "ca.toml").read_text()
     assert "https://ca.example/pki" in ca(home, "status")
     assert home.stat().st_mode & 0o777 == 0o700
-    assert "not empty" in ca(home, *made, "--passphrase-file", str(passphrase_file), exit_code=1)
+    assert "already" in ca(home, *made, "--passphrase-file", str(passphrase_file), exit_code=1)
     assert "No request waits" in ca(home, "requests")
     assert "Nothing has been issued" in ca(home, "list")
 
@@ -294,3 +296,58 @@ def test_every_command_has_help_with_an_example() -> None:
         outcome = runner.invoke(cli, [name, "--help"])
         assert f"Example:  ca {name}" in outcome.output
         assert outcome.exit_code == 0
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4])
+def test_init_that_was_killed_is_begun_anew(short_tmp: Path, passphrase_file: Path, seconds: float) -> None:
+    """Killed at one moment or another; whatever it had done by then, the same command again makes the authority."""
+    home = short_tmp / "new"
+    arguments = ("init", "--name", "Authority", "--passphrase-file", str(passphrase_file))
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "ca"), *arguments],
+        env={**os.environ, "CA_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not (home / MARK).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(seconds)  # by chance it may even be done; then there is an authority, which the next init leaves alone
+    process.kill()
+    process.wait()
+    if not (home / "ca.toml").exists():
+        assert (home / MARK).exists()
+        ca(home, *arguments)
+    assert not list(home.glob("*.unfinished")) or "already" in ca(home, *arguments, exit_code=1)
+    assert json.loads(ca(home, "status", "--json"))["crl_number"] == 1
+    assert "already" in ca(home, *arguments, exit_code=1)
+    Home.open(home / KEYS_FOLDER).stop()
+
+
+def test_init_leaves_the_folder_of_another_as_it_is(short_tmp: Path, passphrase_file: Path) -> None:
+    theirs = short_tmp / "theirs" / "gnupg"
+    theirs.mkdir(parents=True)
+    (theirs / "private").write_text("key")
+    said = ca(theirs.parent, "init", "--name", "Authority", "--passphrase-file", str(passphrase_file), exit_code=1)
+    assert "not empty" in said
+    assert (theirs / "private").read_text() == "key"
+
+
+def test_callers_code_comes_from_a_file_or_from_standard_input(cast: Cast, short_tmp: Path) -> None:
+    shutil.copytree(cast.with_bank, short_tmp / "ca")
+    home, file, request = short_tmp / "ca", short_tmp / "code", short_tmp / "request"
+    request.write_bytes(cast.alice.request())
+    ca(home, "requests", "--take", str(request))
+    (short_tmp / "notice").write_bytes(cast.bank.notice(cast.alice))
+    file.touch(mode=0o600)
+    file.write_text(f"{CODE}\nsomething else\n")
+    fixed = ("confirm", "1001", "--notice", str(short_tmp / "notice"), "--operator", "operator")
+    heard = ("--hex", cast.alice.fingerprint)
+    both = ca(home, *fixed, *heard, "--caller-code-file", str(file), "--called-back", "1", exit_code=2)
+    assert "Give one of" in both
+    assert "cannot be read" in ca(home, *fixed, *heard, "--caller-code-file", str(short_tmp / "none"), exit_code=1)
+    assert "empty first line" in ca(home, *fixed, *heard, "--caller-code-file", "-", typed="\n", exit_code=1)
+    code = " ".join(readout.encode(b"nobody"))
+    assert "not the one in the letter" in ca(home, *fixed, *heard, "--caller-code-file", "-", typed=code, exit_code=1)
+    assert "Confirmed." in ca(home, *fixed, *heard, "--caller-code-file", str(file))

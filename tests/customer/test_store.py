@@ -1,5 +1,7 @@
 """What the customer's database has said to keep is there after any end of the program."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,3 +142,40 @@ def test_two_programs_may_make_the_database_at_once(tmp_path: Path) -> None:
             used.result()
     with Store.open(tmp_path) as store:
         assert len(store.orders()) == 8
+
+
+def test_a_home_that_may_not_be_written_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store._connection.execute("PRAGMA query_only = 1")  # root may write everywhere, so SQLite is told to say so
+        with pytest.raises(StoreError, match=r"may not write to .*owner and mode.*--home") as caught:
+            store.set_facts({Fact.GIVEN_UP: b"now"})
+        assert "disk" not in str(caught.value)
+        store._connection.execute("PRAGMA query_only = 0")
+        store._connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(StoreError, match="disk is full: make room"):
+            store.set_facts({Fact.GIVEN_UP: bytes(1_000_000)})
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "may not write to"),
+        (OSError(errno.EROFS, "Read-only file system"), "may not write to"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+    ],
+)
+def test_what_cannot_be_opened_names_its_own_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, remedy: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match=remedy):
+        Store.open(tmp_path)
+
+
+def test_a_damaged_file_is_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError, match="damaged"):
+        Store.open(tmp_path)
