@@ -75,7 +75,7 @@ def test_fetch_takes_both_forms_and_the_list(town: Town, home: BankHome, desk: D
     assert lists(home) == [1, 2]
 
 
-def test_an_older_list_is_refused_and_nothing_else_is_taken(town: Town, home: BankHome, desk: Desk) -> None:
+def test_trial_26_an_older_list_is_refused_and_nothing_else_is_taken(town: Town, home: BankHome, desk: Desk) -> None:
     assert call(home, "fetch").exit_code == 0
     desk.crl = town.crl(1)
     result = call(home, "fetch")

@@ -45,7 +45,7 @@ def test_nothing_is_sent_once_either_side_is_revoked(stand: Stand, whose: str) -
         assert whose == "bank" or said.command.startswith("customer init --home")
 
 
-def test_an_older_list_never_brings_a_revoked_certificate_back(stand: Stand) -> None:
+def test_trial_50_an_older_list_never_brings_a_revoked_certificate_back(stand: Stand) -> None:
     template = stand.template
     with stand.customer() as home:
         with pytest.raises(CaError):

@@ -13,7 +13,7 @@ from protocol.secret import Secret
 from tests.keyring.scene import COMPLETE, DAY, DIGEST, PASSPHRASE, Scene
 
 
-def test_honest_certification_is_read_back_and_trusted(scene: Scene) -> None:
+def test_trial_26_honest_certification_is_read_back_and_trusted(scene: Scene) -> None:
     notations = {"confirmed-by": "Zo\u00eb: 100% = %k", "confirmed-at": "2026-01-01T00:00:00Z", "reached-by": "+1 555"}
     before = int(time.time())
     home, read, fingerprint = scene.judge(scene.certify(notations=notations))
@@ -50,11 +50,11 @@ def test_template_of_another_authority_is_refused(scene: Scene) -> None:
         scene.judge(scene.certify(), template=template)
 
 
-def test_uncertified_key_is_refused(scene: Scene) -> None:
+def test_trial_26_uncertified_key_is_refused(scene: Scene) -> None:
     scene.refuse(scene.alice.key(), "certified")
 
 
-def test_key_certified_by_another_authority_is_refused(scene: Scene) -> None:
+def test_trial_26_key_certified_by_another_authority_is_refused(scene: Scene) -> None:
     offered = scene.certify(by=scene.other)
     scene.refuse(offered, "certified")
     scene.judge(offered, ca_key=scene.other.key(), ca_fingerprint=scene.other.fingerprint)
@@ -66,7 +66,7 @@ def test_authority_other_than_the_pinned_one_is_refused(scene: Scene) -> None:
     assert not scene.path_of_judgement.exists()
 
 
-def test_certification_for_another_number_and_role_says_so(scene: Scene) -> None:
+def test_trial_26_certification_for_another_number_and_role_says_so(scene: Scene) -> None:
     read = scene.judge(scene.certify(number="0077", role="bank"))[1]
     assert (read.number, read.role) == ("0077", "bank")
 
@@ -76,12 +76,12 @@ def test_offered_key_other_than_the_expected_one_is_refused(scene: Scene) -> Non
         scene.judge(scene.certify(), expected_fingerprint=scene.other.fingerprint)
 
 
-def test_copy_without_the_certification_is_refused(scene: Scene) -> None:
+def test_trial_26_copy_without_the_certification_is_refused(scene: Scene) -> None:
     scene.certify()
     scene.refuse(keys.export_minimal(scene.ca.home, scene.alice.fingerprint), "certified")
 
 
-def test_revoked_certification_is_refused_but_an_older_copy_is_not(scene: Scene) -> None:
+def test_trial_26_revoked_certification_is_refused_but_an_older_copy_is_not(scene: Scene) -> None:
     """The older copy cannot know: what was revoked is remembered outside GnuPG, by the revocation list."""
     older = scene.certify()
     certification.revoke(scene.ca.home, scene.alice.fingerprint, passphrase=PASSPHRASE)
@@ -106,7 +106,7 @@ def test_certification_counts_again_when_made_after_the_revocation(scene: Scene)
     assert scene.judge(offered, at=at + 60)[1].created == at + 20
 
 
-def test_certification_ends_at_its_time(scene: Scene) -> None:
+def test_trial_26_certification_ends_at_its_time(scene: Scene) -> None:
     offered = scene.certify()
     read = scene.judge(offered)[1]
     assert scene.judge(offered, at=read.expires - 1)[1] == read
@@ -114,7 +114,7 @@ def test_certification_ends_at_its_time(scene: Scene) -> None:
     scene.refuse(offered, "not-expired", at=read.expires + DAY)
 
 
-def test_certification_of_the_future_is_refused(scene: Scene) -> None:
+def test_trial_26_certification_of_the_future_is_refused(scene: Scene) -> None:
     at = int(time.time()) + DAY
     offered = scene.certify_oddly(*COMPLETE, at=at)
     scene.refuse(offered, "not-yet-valid")

@@ -40,7 +40,7 @@ def test_two_certified_user_ids_are_refused(scene: Scene) -> None:
     scene.refuse(scene.certify_oddly(*COMPLETE, user_id="Bob (1002)"), "one-user-id")
 
 
-def test_signing_subkey_added_after_the_certification_stays_visible(scene: Scene) -> None:
+def test_trial_26_signing_subkey_added_after_the_certification_stays_visible(scene: Scene) -> None:
     """The home is made, and gpg trusts the subkey fully: the verdict must compare fingerprints, and can."""
     process.run(scene.alice.home, "--import", stdin=scene.certify())
     quick = ("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-key", scene.alice.fingerprint)
