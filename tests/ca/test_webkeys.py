@@ -1,12 +1,10 @@
 """Stock gpg finds the published keys by their mail addresses and counts them as certified."""
 
-import re
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -198,42 +196,6 @@ def test_gpg_names_the_files_as_we_do(authority: Authority, alice: Applicant, sh
         gpg(home, "--import", stdin=issued_to(authority, alice).key)
         shown = gpg(home, "--with-wkd-hash", "--list-keys", alice.fingerprint).stdout.decode()
     assert f" {hashed('1001')}@{DOMAIN}\n" in shown
-
-
-def test_the_real_dirmngr_asks_for_a_file_that_is_there(authority: Authority, short_tmp: Path) -> None:
-    """Up to the connection, which here only a proxy of ours is asked for: a certificate for TLS has the system's trust.
-
-    A proxy that refuses at once makes dirmngr say what it would have asked for, and nothing leaves this machine.
-    """
-    folder = short_tmp / "public"
-    publish(authority, folder, int(time.time()))
-    asked: list[bytes] = []
-    with trusting(short_tmp / "gnupg", authority) as home, socket.create_server(("127.0.0.1", 0)) as proxy:
-        log = short_tmp / "dirmngr.log"
-        (home / "dirmngr.conf").write_text(
-            f"http-proxy http://127.0.0.1:{proxy.getsockname()[1]}\nlog-file {log}\nverbose\n"
-        )
-
-        def refuse() -> None:
-            while True:
-                try:
-                    connection, _ = proxy.accept()
-                except OSError:
-                    return
-                with connection:
-                    asked.append(connection.recv(4096))
-                    connection.sendall(b"HTTP/1.0 403 Forbidden\r\n\r\n")
-
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(refuse)
-            assert located(home, f"1001@{DOMAIN}") == []
-            proxy.shutdown(socket.SHUT_RDWR)
-        said = log.read_text()
-    assert any(request.startswith(b"CONNECT ") for request in asked)
-    urls = re.findall(r"https://[^/ \']+/(\S+?)\?l=1001", said)
-    assert urls, said
-    for path in urls:
-        assert (folder / path).read_bytes()
 
 
 def test_without_a_domain_there_is_no_directory(cast: Cast, short_tmp: Path) -> None:
