@@ -25,6 +25,7 @@ EXTRA_NOTATIONS: Final = ("confirmed-by", "confirmed-at", "reached-by")
 ROLES: Final = ("customer", "bank")
 VALUE_LIMIT_BYTES: Final = 200
 DAYS_LIMIT: Final = 3660
+DAY_SECONDS: Final = 86_400
 
 _VALUE_FORMS: Final = MappingProxyType(
     {
@@ -126,10 +127,17 @@ def certify(
     earlier = _require_no_contradiction(home, fingerprint, authority, number, role)
     now = int(time.time())
     made_at = (key.primary.created, keys.public_key(home, authority).primary.created)
+    ends = now + days * DAY_SECONDS
     begins = min(now, max(now - early_seconds, *made_at, earlier.created + 1 if earlier else 0))
     outcome = process.run(
         home,
-        *("--no-auto-check-trustdb", "--cert-digest-algo", "SHA256", "--default-cert-expire", f"{days}d"),
+        *(
+            "--no-auto-check-trustdb",
+            "--cert-digest-algo",
+            "SHA256",
+            "--default-cert-expire",
+            f"seconds={ends - begins}",
+        ),
         *("--local-user", f"{authority}!", "--force-sign-key", *arguments, "--quick-sign-key", fingerprint, user_id),
         passphrase=passphrase,
         faked_time=begins if early_seconds else None,
@@ -139,7 +147,7 @@ def certify(
     except NotCertified:
         raise _not_made(outcome, home) from None
     said = {"number": made.number, "role": made.role, "request": made.request_digest, **_extras(made)}
-    if made.created < begins or {name: value for name, value in said.items() if value} != wanted:
+    if made.created < begins or made.expires < ends or {name: value for name, value in said.items() if value} != wanted:
         raise _not_made(outcome, home)
 
 

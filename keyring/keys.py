@@ -19,7 +19,7 @@ from keyring import colons, packets, process
 from keyring.colons import Key, KeyPart
 from keyring.errors import EngineError, PassphraseError, UnsuitableKey, UserIdError
 from keyring.home import Home
-from protocol.letter import DOMAIN_PATTERN
+from protocol.letter import is_domain
 from protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def user_id(name: str, number: str, domain: str = "") -> str:
 def without_address(text: str) -> str:
     """A user ID of ours without its mail address: "Name (number)"."""
     found = _ADDRESS.search(text)
-    if found is None or not re.fullmatch(DOMAIN_PATTERN, found["domain"]):
+    if found is None or not is_domain(found["domain"]):
         return text
     name = text[: found.start()]
     return name if name.endswith(f" ({found['number']})") else text

@@ -103,10 +103,14 @@ def parse(text: str) -> Letter:
             raise MalformedContent(f"The letter's line “{_LABELS[field]}:” is not 40 hex digits.", field)
     if not ACCOUNT_NUMBER.fullmatch(values["customer"]):
         raise MalformedContent("The letter's customer number is not 1 to 16 digits.", "customer")
-    domain = values.get("domain", "")
-    if not re.fullmatch(DOMAIN_PATTERN, domain) or len(domain) > DOMAIN_CHARACTERS:
+    if not is_domain(values.get("domain", "")):
         raise MalformedContent("The letter's domain is not one such as bank.example.", "domain")
     return Letter(**values)
+
+
+def is_domain(text: str) -> bool:
+    """Whether this is the domain of a bank, or "" for none."""
+    return re.fullmatch(DOMAIN_PATTERN, text) is not None and len(text) <= DOMAIN_CHARACTERS
 
 
 def agreed_password(text: str) -> Secret:

@@ -1,6 +1,5 @@
 """Setting the bank up: its key, its certificate, and where the set-up stands."""
 
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ def init(
     from ca.documents import BANK_NUMBER
     from keyring import keys, readout, unfinished
     from keyring.home import Home, require_gnupg
-    from protocol.letter import DOMAIN_CHARACTERS, DOMAIN_PATTERN
+    from protocol.letter import is_domain
 
     if (home / "bank.toml").exists():
         raise ConfigurationError(f"There is a bank in {home} already; it is never made anew over the old one.")
@@ -75,7 +74,7 @@ def init(
         raise ConfigurationError(f"The folder {home} is not empty; name a new one, so that nothing in it is lost.")
     require_gnupg()
     authority_hex = readout.parse(authority_fingerprint)
-    if not re.fullmatch(DOMAIN_PATTERN, domain) or len(domain) > DOMAIN_CHARACTERS:
+    if not is_domain(domain):
         raise ConfigurationError(f"{domain[:80]!a} is not a domain; give one in lower case such as bank.example.")
     user_id = keys.user_id(name, BANK_NUMBER, domain)
     settings = BankConfig(

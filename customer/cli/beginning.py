@@ -324,7 +324,7 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
     """What the letter says, from options and questions."""
     from keyring.errors import ReadoutError
     from keyring.readout import parse
-    from protocol.letter import Letter
+    from protocol.letter import Letter, is_domain
 
     values = {}
     for name, question in _GIVEN:
@@ -339,6 +339,9 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
             values[name] = parse(value) if name.endswith("fingerprint") else value.strip()
         except ReadoutError as error:
             raise CustomerError(f"{question.split(' (')[0]}: {error}") from None
+    domain = given["domain"] or ""
+    if not is_domain(domain):
+        raise CustomerError(f"{domain[:80]!a} is not a domain; copy it from the bank's letter, such as bank.example.")
     return Letter(
         customer=values["number"],
         name=values["name"],
@@ -350,7 +353,7 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
         authority_fingerprint=values["authority_fingerprint"],
         password="",
         caller_code="",
-        domain=given["domain"] or "",
+        domain=domain,
     )
 
 

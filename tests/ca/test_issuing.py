@@ -12,13 +12,15 @@ from ca import inventory, issuing
 from ca.applicant import read_mailed
 from ca.authority import Authority
 from ca.config import Configuration
+from ca.decisions import Certificate
 from ca.errors import CaError, DeskError, IssuingError, RequestError, UnprovenKey
 from ca.messages import Certified
 from ca.requests import CertificateRequest, claimed_request, open_request
-from keyring import messages
+from keyring import keys, messages
 from keyring.errors import PassphraseError
 from protocol import canonical
 from protocol.codes import Reason
+from protocol.limits import CLOCK_TOLERANCE_SECONDS
 from protocol.secret import Secret
 from tests.ca.cast import (
     PASSPHRASE,
@@ -187,10 +189,36 @@ def test_certificate_is_found_by_number_fingerprint_serial_and_request(settled: 
 
 def test_certificate_counts_between_its_dates_only(settled: Authority, cast: Cast) -> None:
     offered = issued_to(settled, cast.alice)
-    for at, rule in ((offered.issued - 1, "already-valid"), (offered.expires, "not-expired")):
+    begins = int(x509.load_der_x509_certificate(offered.der).not_valid_before_utc.timestamp())
+    prove(settled, cast.alice, offered.certified, begins)
+    for at, rule in ((begins - 1, "already-valid"), (offered.expires, "not-expired")):
         with pytest.raises(UnprovenKey) as refused:
             prove(settled, cast.alice, offered.certified, at)
         assert (refused.value.rule, refused.value.reason) == (rule, Reason.CERTIFICATE_INVALID)
+
+
+def test_certificate_begins_early_for_late_clocks_but_never_before_its_keys(
+    authority: Authority, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both forms, and for stock gpg and openssl, too; a renewal begins after what it renews."""
+
+    def begins(made: Certificate) -> int:
+        return int(x509.load_der_x509_certificate(made.der).not_valid_before_utc.timestamp())
+
+    made = max(
+        keys.public_key(cast.alice.home, cast.alice.fingerprint).primary.created,
+        keys.public_key(authority.home(), authority.configuration.fingerprint).primary.created,
+    )
+    first = certify(authority, cast.alice)
+    assert begins(first) == max(made, first.issued - CLOCK_TOLERANCE_SECONDS)
+    while time.time() < first.issued + 1:
+        time.sleep(0.05)
+    second = issuing.renew(authority, first, days=90, passphrase=PASSPHRASE, clock=time.time)
+    assert begins(first) < begins(second) <= second.issued
+    assert first.expires < second.expires
+    assert second.issued + 90 * DAY <= second.expires
+    for each in (first, second):
+        prove(authority, cast.alice, Certified(certificate=each.der, key=each.key), each.issued - 1 + (each is first))
 
 
 def test_mailed_file_holds_all_that_the_desk_hands_out(settled: Authority, cast: Cast, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ COMMANDS = {
     "bank": (
         "init request fetch fingerprint serve open-account deposit withdraw accounts transfers statement evidence "
         "audit status backup restore begin-new-log"
+        " renew"
     ),
     "customer": (
         "init register request fetch fingerprint send balance statement outbox resume evidence verify status "
@@ -26,6 +27,7 @@ ca       request            request       confirm --home {ca} ffffffff --called-
 ca       --words            --words       confirm --home {ca} ffff --words a --hex b
 ca       --hex              --hex         confirm --home {ca} ffff --hex a --words b
 ca       --caller-code      --caller-code confirm --home {ca} ffff --caller-code a --called-back b --words x
+ca       --caller-code-file nowhere       confirm --home {ca} ffff --caller-code-file {nowhere} --words x
 ca       --called-back      --called-back confirm --home {ca} ffff --called-back a --caller-code b --words x
 ca       --notice           --notice      confirm --home {ca} ffff --notice {nowhere} --words x --called-back 1
 ca       --home             nowhere       confirm --home {nowhere} ffff --words x --called-back 1
@@ -44,6 +46,7 @@ ca       request            request       reopen --home {ca} zzzz --reason r --o
 ca       --reason           --reason      reopen --home {ca} zzzz
 ca       --home             nowhere       reopen --home {nowhere} ffff --reason r
 ca       certificate        9999          revoke --home {ca} 9999 --reason superseded --passphrase-file {secret}
+ca       --operator         operator      revoke --home {ca} 1001 --reason superseded --operator "a\\nb" --passphrase-file {secret}
 ca       --reason           --reason      revoke --home {ca} 1001 --reason boredom --passphrase-file {secret}
 ca       --passphrase-file  nowhere       revoke --home {ca} 1001 --reason superseded --passphrase-file {nowhere}
 ca       --home             nowhere       revoke --home {nowhere} 1001 --reason superseded --passphrase-file {secret}
@@ -68,6 +71,7 @@ bank     --listen           address       {bankinit} --listen x:y
 bank     --public-address   address       {bankinit} --public-address :1
 bank     --minimum-stage    minimum-stage {bankinit} --minimum-stage none
 bank     --authority-fingerprint word     init --home {new} --name B --currency EUR --authority-fingerprint "zz zz"
+bank     --domain           domain        init --home {new} --name B --currency EUR --authority-fingerprint {hex} --domain A
 bank     --home             already       init --home {bank} --name B --currency EUR --authority-fingerprint {hex}
 bank     --home             --home        request --home {nowhere}
 bank     --out              out           request --home {bank} --out {nowhere}/out
@@ -125,6 +129,7 @@ bank     --keys-passphrase-file passphrase restore --home {new} {backup} --keys-
 bank     --home             ledger        restore --home {bank} {backup}
 bank     --home             --home        begin-new-log --home {nowhere}
 bank     --home             running       begin-new-log --home {bank}
+bank     --home             --home        renew --home {nowhere}
 customer --letter           letter        init --home {new} --no-passphrase --letter {nowhere}
 customer --letter           line          init --home {new} --no-passphrase --letter {text}
 customer --passphrase-file  passphrase    init --home {new} --letter {letter} --passphrase-file {nothing}
@@ -132,6 +137,7 @@ customer --home             --home        init --home {bob} --no-passphrase --le
 customer --number           number        init --home {new} --no-passphrase {typed} --number 12a
 customer --name             name          init --home {new} --no-passphrase {typed} --name ""
 customer --currency         currency      init --home {new} --no-passphrase {typed} --currency euro
+customer --domain           domain        init --home {new} --no-passphrase {typed} --domain example
 customer --bank             bank.name     init --home {new} --no-passphrase {typed} --bank ""
 customer --bank-address     bank.address  init --home {new} --no-passphrase {typed} --bank-address x
 customer --bank-fingerprint word          init --home {new} --no-passphrase {typed} --bank-fingerprint "adult adult"
@@ -221,6 +227,7 @@ bank     accounts 1001
 bank     transfers
 bank     statement 1001
 bank     audit
+bank     renew
 bank     status
 bank     backup --out {new}
 customer request
