@@ -55,7 +55,7 @@ def renew(
         newest = require_renewable(authority, certificate, now)
         request = open_request(newest.request)
         confirmation = _confirmed(authority, request)
-        renewed = _certified(authority, request, confirmation, days, passphrase, now, renews=newest.serial)
+        renewed = _certified(authority, request, confirmation, days, passphrase, now, renews=newest)
         authority.decisions.add_certificate(renewed)
     authority.desk.put_certificate(renewed)
     return renewed
@@ -152,7 +152,7 @@ def _certified(
     passphrase: Secret,
     now: int,
     *,
-    renews: str = "",
+    renews: Certificate | None = None,
 ) -> Certificate:
     """Both forms; all that can be refused is refused before the first of them is signed."""
     if not 1 <= days <= DAYS_LIMIT:
@@ -164,7 +164,8 @@ def _certified(
                 f"The root certificate ends on {format_time(signing.root.not_after)}, and nothing that it signs may"
                 " outlive it; choose fewer --days."
             )
-        made = _certification(signing, request, confirmation, days, passphrase)
+        begins = max(now - CLOCK_TOLERANCE_SECONDS, _beginning(renews) + 1 if renews else 0)
+        made = _certification(signing, request, confirmation, days, passphrase, begins)
         der = bridge.make_leaf(
             signing.key, signing.root, signing_request, made, crl_url=authority.configuration.crl_url
         )
@@ -181,12 +182,17 @@ def _certified(
         key=key,
         der=der,
         request=request.message,
-        renews=renews,
+        renews=renews.serial if renews else "",
     )
 
 
+def _beginning(certificate: Certificate) -> int:
+    """The first second of a certificate, which lies before its issue."""
+    return int(x509.load_der_x509_certificate(certificate.der).not_valid_before_utc.timestamp())
+
+
 def _certification(
-    signing: Signing, request: Request, confirmation: Confirmation, days: int, passphrase: Secret
+    signing: Signing, request: Request, confirmation: Confirmation, days: int, passphrase: Secret, begins: int
 ) -> certification.Certification:
     """The OpenPGP form, made by gpg and read back."""
     keys.import_key(signing.home, request.content.key, expected_fingerprint=confirmation.fingerprint)
@@ -206,6 +212,6 @@ def _certification(
             "reached-by": confirmation.reached_by,
         },
         certifier=signing.key.fingerprint,
-        early_seconds=CLOCK_TOLERANCE_SECONDS,
+        begins=begins,
     )
     return certification.read_certification(signing.home, confirmation.fingerprint, signing.key.fingerprint)

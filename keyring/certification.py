@@ -102,12 +102,12 @@ def certify(
     passphrase: Secret,
     notations: Mapping[str, str],
     certifier: str | None = None,
-    early_seconds: int = 0,
+    begins: int | None = None,
 ) -> None:
     """Certify exactly ``user_id`` of a key in the authority's home for ``days`` days; a second time renews it.
 
-    It counts from ``early_seconds`` before now on, for those whose clocks are late, but never from before the keys were
-    made or the certification began that it renews.
+    It counts from ``begins`` (unix seconds, by default now) on, which may be earlier for those whose clocks are late; but
+    never from before the keys were made or the certification began that it renews.
 
     ``notations`` are further ones by their short names: confirmed-by, confirmed-at, reached-by. ``certifier`` may be
     left out where the home has one secret key. Raises PassphraseError, UnsuitableKey if the key is not as confirmed,
@@ -127,8 +127,9 @@ def certify(
     earlier = _require_no_contradiction(home, fingerprint, authority, number, role)
     now = int(time.time())
     made_at = (key.primary.created, keys.public_key(home, authority).primary.created)
-    ends = now + days * DAY_SECONDS
-    begins = min(now, max(now - early_seconds, *made_at, earlier.created + 1 if earlier else 0))
+    ends = now + days * DAY_SECONDS  # from now on, so that a renewal always ends later
+    wished = now if begins is None else begins
+    begins = min(now, max(wished, *made_at, earlier.created + 1 if earlier else 0))
     outcome = process.run(
         home,
         *(
@@ -140,7 +141,7 @@ def certify(
         ),
         *("--local-user", f"{authority}!", "--force-sign-key", *arguments, "--quick-sign-key", fingerprint, user_id),
         passphrase=passphrase,
-        faked_time=begins if early_seconds else None,
+        faked_time=begins if begins < now else None,
     )
     try:
         made = read_certification(home, fingerprint, authority)

@@ -197,9 +197,7 @@ def test_certificate_counts_between_its_dates_only(settled: Authority, cast: Cas
         assert (refused.value.rule, refused.value.reason) == (rule, Reason.CERTIFICATE_INVALID)
 
 
-def test_certificate_begins_early_for_late_clocks_but_never_before_its_keys(
-    authority: Authority, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_certificate_begins_early_for_late_clocks_but_never_before_its_keys(authority: Authority, cast: Cast) -> None:
     """Both forms, and for stock gpg and openssl, too; a renewal begins after what it renews."""
 
     def begins(made: Certificate) -> int:

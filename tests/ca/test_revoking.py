@@ -128,6 +128,8 @@ def test_every_mistake_in_revoking_has_its_sentence(settled: Authority, cast: Ca
     found = issued_to(settled, cast.alice)
     with pytest.raises(RevocationError, match=r"no reason to revoke.*key-compromise, .*cessation"):
         revoking.revoke(settled, found, reason="anger", operator="operator", passphrase=PASSPHRASE, clock=time.time)
+    with pytest.raises(CeremonyError, match="operator's name is recorded"):
+        revoking.revoke(settled, found, reason="superseded", operator=" ", passphrase=PASSPHRASE, clock=time.time)
     with pytest.raises(RevocationError, match="by itself; there is nothing to revoke"):
         revoking.revoke(
             settled, found, reason="superseded", operator="operator", passphrase=PASSPHRASE, clock=lambda: found.expires

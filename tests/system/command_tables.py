@@ -46,7 +46,6 @@ ca       request            request       reopen --home {ca} zzzz --reason r --o
 ca       --reason           --reason      reopen --home {ca} zzzz
 ca       --home             nowhere       reopen --home {nowhere} ffff --reason r
 ca       certificate        9999          revoke --home {ca} 9999 --reason superseded --passphrase-file {secret}
-ca       --operator         operator      revoke --home {ca} 1001 --reason superseded --operator "a\\nb" --passphrase-file {secret}
 ca       --reason           --reason      revoke --home {ca} 1001 --reason boredom --passphrase-file {secret}
 ca       --passphrase-file  nowhere       revoke --home {ca} 1001 --reason superseded --passphrase-file {nowhere}
 ca       --home             nowhere       revoke --home {nowhere} 1001 --reason superseded --passphrase-file {secret}
@@ -71,7 +70,7 @@ bank     --listen           address       {bankinit} --listen x:y
 bank     --public-address   address       {bankinit} --public-address :1
 bank     --minimum-stage    minimum-stage {bankinit} --minimum-stage none
 bank     --authority-fingerprint word     init --home {new} --name B --currency EUR --authority-fingerprint "zz zz"
-bank     --domain           domain        init --home {new} --name B --currency EUR --authority-fingerprint {hex} --domain A
+bank     --domain           domain        {bankinit} --domain A
 bank     --home             already       init --home {bank} --name B --currency EUR --authority-fingerprint {hex}
 bank     --home             --home        request --home {nowhere}
 bank     --out              out           request --home {bank} --out {nowhere}/out
@@ -211,6 +210,7 @@ BANK_INIT = "init --home {new} --name B --currency EUR --authority-fingerprint {
 # Words that may be anything, and files that are made wherever they are named.
 ANYTHING_GOES = {("ca", "confirm", "--operator"), ("ca", "confirm", "--home"), ("ca", "issue", "--out")} | {
     ("ca", "reopen", "--operator"),
+    ("ca", "revoke", "--operator"),
     ("ca", "renew", "--out"),
 }
 JSON = """
