@@ -106,7 +106,7 @@ def certify(
 ) -> None:
     """Certify exactly ``user_id`` of a key in the authority's home for ``days`` days; a second time renews it.
 
-    It counts from ``begins`` (unix seconds, by default now) on, which may be earlier for those whose clocks are late; but
+    It counts from ``begins`` (unix seconds, by default now), which may be earlier for those whose clocks are late; but
     never from before the keys were made or the certification began that it renews.
 
     ``notations`` are further ones by their short names: confirmed-by, confirmed-at, reached-by. ``certifier`` may be
