@@ -117,7 +117,7 @@ def certify(
     if not 1 <= days <= DAYS_LIMIT:
         raise KeyringError(f"A certification lasts 1 to {DAYS_LIMIT} days, not {days}; choose a number between.")
     arguments = [f"--cert-notation={_notation_argument(name, value)}" for name, value in wanted.items()]
-    authority = certifier or _only_certifier(home)
+    authority = certifier or keys.only_certifier(home)
     key = keys.public_key(home, fingerprint)
     keys.require_suitable(key)
     if [each.text for each in key.user_ids] != [user_id]:
@@ -154,7 +154,7 @@ def certify(
 
 def revoke(home: Home, fingerprint: str, *, passphrase: Secret, certifier: str | None = None) -> None:
     """Revoke the authority's certifications of a key in its home. Raises PassphraseError or EngineError."""
-    authority = certifier or _only_certifier(home)
+    authority = certifier or keys.only_certifier(home)
     arguments = ("--no-auto-check-trustdb", "--quick-revoke-sig", keys.checked_fingerprint(fingerprint), authority)
     outcome = process.run(home, *arguments, passphrase=passphrase)
     try:
@@ -377,13 +377,6 @@ def _is_writable(name: str, value: str) -> bool:
         return form.fullmatch(value) is not None
     # Surrogates, which stand for bytes that are not UTF-8, are not printable either.
     return value.isprintable() and len(value.encode()) <= VALUE_LIMIT_BYTES
-
-
-def _only_certifier(home: Home) -> str:
-    found = [key.fingerprint for key in keys.secret_keys(home) if "c" in key.primary.capabilities]
-    if len(found) != 1:
-        raise EngineError(f"There are {len(found)} certifying keys in {home.path}; name the authority's fingerprint.")
-    return found[0]
 
 
 def _not_made(outcome: process.Outcome, home: Home) -> KeyringError:

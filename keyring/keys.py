@@ -230,6 +230,14 @@ def secret_keys(home: Home) -> tuple[Key, ...]:
     return _listed(home, "--list-secret-keys")
 
 
+def only_certifier(home: Home) -> str:
+    """The fingerprint of the one secret key in a home that certifies. Raises EngineError if there is not just one."""
+    found = [key.fingerprint for key in secret_keys(home) if "c" in key.primary.capabilities]
+    if len(found) != 1:
+        raise EngineError(f"There are {len(found)} certifying keys in {home.path}; name the authority's fingerprint.")
+    return found[0]
+
+
 def algorithm_name(part: KeyPart) -> str:
     """gpg's short name of an algorithm: "rsa3072", "ed25519", "cv25519"."""
     return part.curve or f"{_ALGORITHM_NAMES.get(part.algorithm, f'algorithm {part.algorithm}, ')}{part.bits}"
