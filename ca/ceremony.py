@@ -10,6 +10,7 @@ from ca.errors import CeremonyError, NoticeError
 from ca.messages import State
 from ca.notices import AccountNotice, open_notice
 from ca.requests import Request
+from ca.vouching import is_vouched
 from keyring import keys, readout
 
 TEXT_CHARACTERS = 60
@@ -46,10 +47,10 @@ class Mistake:
     tries_left: int
 
 
-def waiting_request(authority: Authority, identifier: str) -> Request:
-    """The request, if it waits for its call; else CeremonyError tells what to do next."""
+def waiting_request(authority: Authority, identifier: str, now: int) -> Request:
+    """The request, if it waits for its call at ``now``; else CeremonyError tells what to do next."""
     request = authority.request(identifier)
-    _require_waiting(authority, request)
+    _require_waiting(authority, request, now)
     return request
 
 
@@ -70,18 +71,18 @@ def confirm(
     that is not the caller's mistake (CeremonyError, NoticeError).
     """
     fingerprint = readout.parse(heard)
-    operator = _recorded(operator, "The operator's name")
+    operator = recorded(operator, "The operator's name")
     reached_by, dialled = BY_CALLING_BACK, ""
     known = True
     if isinstance(caller, CallerCode):
         reached_by = BY_CODE
         known = _notice(authority, request, int(clock()), notice).fits(caller.words)
     else:
-        dialled = _recorded(caller.dialled, "The number dialled")
+        dialled = recorded(caller.dialled, "The number dialled")
     content = request.content
     # One transaction, so that three tries stay three for two operators at once.
     with authority.decisions.exclusive():
-        _require_waiting(authority, request)
+        _require_waiting(authority, request, int(clock()))
         if known and fingerprint == content.fingerprint:
             confirmation = Confirmation(
                 digest=request.digest,
@@ -109,7 +110,7 @@ def reopen(
 ) -> Reopening:
     """Give a locked request its tries again, and record who did so and why. Raises CeremonyError."""
     request = authority.request(identifier)
-    reason, operator = _recorded(reason, "The reason"), _recorded(operator, "The operator's name")
+    reason, operator = recorded(reason, "The reason"), recorded(operator, "The operator's name")
     with authority.decisions.exclusive():
         state = authority.state(request.digest)
         if state is not State.LOCKED:
@@ -122,8 +123,12 @@ def reopen(
     return reopening
 
 
-def _require_waiting(authority: Authority, request: Request) -> None:
+def _require_waiting(authority: Authority, request: Request, now: int) -> None:
     state = authority.state(request.digest)
+    if state is State.WAITING and is_vouched(authority, request, now):
+        raise CeremonyError(
+            f"The request is vouched for by a key that counts, and needs no call; `ca issue {request.identifier}`."
+        )
     if state is State.ISSUED:
         raise CeremonyError(f"The certificate for {request.identifier} is issued already; its owner can fetch it.")
     if state is State.CONFIRMED:
@@ -194,7 +199,8 @@ def _next(left: int) -> str:
     return "that was the third mistake. The request is locked, and the applicant has to make a new one."
 
 
-def _recorded(text: str, what: str) -> str:
+def recorded(text: str, what: str) -> str:
+    """What is typed in to be kept, without spaces around it. Raises CeremonyError if it is not of that kind."""
     text = text.strip()
     if not text or len(text) > TEXT_CHARACTERS or not text.isprintable():
         raise CeremonyError(f"{what} is recorded and must have 1 to {TEXT_CHARACTERS} printable characters.")

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from cryptography import x509
+
+from ca.bridge import open_crl, open_root
 from ca.config import Limits
 from ca.errors import CaError, NoticeError, RequestError
 from ca.messages import (
@@ -22,12 +25,15 @@ from ca.messages import (
     SubmitRequest,
 )
 from ca.notices import claimed_notice
-from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
+from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request, require_signed_by
 from ca.store import DeskStore, Filed
+from keyring import keys
 from protocol import canonical
 
 VERIFICATION_WAIT_SECONDS: Final = 5.0
 DAY_SECONDS: Final = 86_400
+
+_TAKEN: Final = (State.WAITING, State.VOUCHED, State.CONFIRMED)
 
 Log = Callable[[str, dict[str, str]], None]
 """Is told of an event by its name and what it is about."""
@@ -67,7 +73,7 @@ class Counter:
             case AskAuthority():
                 return self._store.authority()
             case AskRevocations():
-                return Revocations(self._store.revocations())
+                return Revocations(self._store.revocations(int(self._clock())))
 
     def _take_request(self, message: bytes, host: str) -> DeskAnswer:
         self._require_size(message, RequestError)
@@ -80,9 +86,11 @@ class Counter:
             return DeskRefusal(True, "The desk is busy with other requests; try again in a minute.")
         try:
             request = open_request(message)
+            self._require_vouching(request)
         finally:
             self._verifications.release()
         content, now = request.content, int(self._clock())
+        state = State.VOUCHED if request.vouching else State.WAITING
         filed = Filed(
             digest=request.digest,
             fingerprint=content.fingerprint,
@@ -91,7 +99,7 @@ class Counter:
             name=content.name,
             message=message,
             received=now,
-            state=State.WAITING,
+            state=state,
         )
         with self._store.exclusive():
             self._store.drop_stale(now - self._limits.open_request_days * DAY_SECONDS)
@@ -102,14 +110,33 @@ class Counter:
         if answer is not None:
             return answer
         self._log("request", {"host": host, "request": request.identifier, "role": content.role})
-        return RequestState(request.identifier, State.WAITING)
+        return RequestState(request.identifier, state)
+
+    def _require_vouching(self, request: Request) -> None:
+        """Spare the operator what nobody vouched for; whether it counts is the authority's to say. RequestError."""
+        before = request.content.succeeds
+        if before is None:
+            return
+        known = self._store.certificate(before)
+        if known is None or known[1] <= self._clock() or self._is_revoked(known[0].certificate):
+            raise RequestError(
+                f"The key {before} has no certificate that counts here, so it can vouch for no other. Make a new key"
+                " with `customer init` in another folder, and telephone the authority."
+            )
+        require_signed_by(request, known[0].key)
+
+    def _is_revoked(self, certificate: bytes) -> bool:
+        root, now = self._store.authority(), int(self._clock())
+        opened = open_root(root.root, keys.public_key_fingerprint(root.key))
+        serial = x509.load_der_x509_certificate(certificate).serial_number
+        return serial in open_crl(self._store.revocations(now), opened).revoked
 
     def _known(self, request: Request) -> DeskAnswer | None:
         """The state of this request, or of an open one for the same key, number, role and name: no second is kept."""
         asked = request.content
         for filed in self._store.requests_of(asked.fingerprint):
             same = (filed.number, filed.role, filed.name) == (asked.number, asked.role, asked.name)
-            if filed.digest == request.digest or (same and filed.state in (State.WAITING, State.CONFIRMED)):
+            if filed.digest == request.digest or (same and filed.state in _TAKEN):
                 return _state(filed)
         certified = self._store.certificate(asked.fingerprint)
         if certified is not None and certified[1] > self._clock():

@@ -71,7 +71,7 @@ def pem(label: str, der: bytes) -> str:
 
 
 def _contents(authority: Authority, now: int) -> dict[str, bytes]:
-    newest = authority.decisions.newest_list()
+    newest = authority.decisions.newest_list(now)
     if newest is None:
         raise StoreError("There is no revocation list to publish; make one with `ca crl`.")
     public = authority.public()

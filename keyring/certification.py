@@ -21,7 +21,7 @@ from protocol.secret import Secret
 
 NOTATION_DOMAIN: Final = "countersign.example"
 REQUIRED_NOTATIONS: Final = ("number", "role", "request")
-EXTRA_NOTATIONS: Final = ("confirmed-by", "confirmed-at", "reached-by")
+EXTRA_NOTATIONS: Final = ("confirmed-by", "confirmed-at", "reached-by", "succeeds")
 ROLES: Final = ("customer", "bank")
 VALUE_LIMIT_BYTES: Final = 200
 DAYS_LIMIT: Final = 3660
@@ -31,6 +31,7 @@ _VALUE_FORMS: Final = MappingProxyType(
         "number": re.compile(r"[0-9A-Za-z-]{1,16}"),
         "role": re.compile("|".join(ROLES)),
         "request": re.compile(r"[0-9a-f]{64}"),
+        "succeeds": re.compile(r"[0-9A-F]{40}"),
     }
 )
 _STRONG_DIGESTS: Final = frozenset({8, 9, 10})  # SHA-256, -384, -512
@@ -43,7 +44,8 @@ class Certification:
     """What the authority vouches for: this key, under this user ID, is customer ``number`` in this ``role``.
 
     ``request_digest`` is the SHA-256 of the request, 64 lower-case hex; times are unix seconds; ``certifier`` is the
-    authority's fingerprint. The last three tell how the request was confirmed, "" where that was not recorded.
+    authority's fingerprint. The next three tell how the request was confirmed, "" where that was not recorded;
+    ``succeeds`` is the fingerprint of the key that vouched for this one, "" where none did.
     """
 
     number: str
@@ -56,6 +58,7 @@ class Certification:
     confirmed_by: str = ""
     confirmed_at: str = ""
     reached_by: str = ""
+    succeeds: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,14 @@ def certify(
     passphrase: Secret,
     notations: Mapping[str, str],
     certifier: str | None = None,
+    until: int | None = None,
 ) -> None:
     """Certify exactly ``user_id`` of a key in the authority's home for ``days`` days; a second time renews it.
 
-    ``notations`` are further ones by their short names: confirmed-by, confirmed-at, reached-by. ``certifier`` may be
-    left out where the home has one secret key. Raises PassphraseError, UnsuitableKey if the key is not as confirmed,
-    and KeyringError if a value cannot be written down or a valid certification says something else.
+    ``notations`` are further ones, by their short names in EXTRA_NOTATIONS. With ``until``, unix seconds, it ends then
+    in place of after ``days``. ``certifier`` may be left out where the home has one secret key. Raises PassphraseError,
+    UnsuitableKey if the key is not as confirmed, and KeyringError if a value cannot be written down or a valid
+    certification says something else.
     """
     wanted = {"number": number, "role": role, "request": request_digest, **notations}
     if not 1 <= days <= DAYS_LIMIT:
@@ -121,9 +126,10 @@ def certify(
         )
     _require_no_contradiction(home, fingerprint, authority, number, role)
     started = int(time.time())
+    expiry = f"{days}d" if until is None else time.strftime("%Y%m%dT%H%M%S", time.gmtime(until))
     outcome = process.run(
         home,
-        *("--no-auto-check-trustdb", "--cert-digest-algo", "SHA256", "--default-cert-expire", f"{days}d"),
+        *("--no-auto-check-trustdb", "--cert-digest-algo", "SHA256", "--default-cert-expire", expiry),
         *("--local-user", f"{authority}!", "--force-sign-key", *arguments, "--quick-sign-key", fingerprint, user_id),
         passphrase=passphrase,
     )
@@ -318,6 +324,7 @@ def _read(each: UserId, signature: Signature, ca_fingerprint: str) -> Certificat
         confirmed_by=values.get("confirmed-by", ""),
         confirmed_at=values.get("confirmed-at", ""),
         reached_by=values.get("reached-by", ""),
+        succeeds=values.get("succeeds", ""),
     )
 
 
@@ -339,7 +346,8 @@ def _require_no_contradiction(home: Home, fingerprint: str, authority: str, numb
 
 
 def _extras(made: Certification) -> dict[str, str]:
-    return dict(zip(EXTRA_NOTATIONS, (made.confirmed_by, made.confirmed_at, made.reached_by), strict=True))
+    values = (made.confirmed_by, made.confirmed_at, made.reached_by, made.succeeds)
+    return dict(zip(EXTRA_NOTATIONS, values, strict=True))
 
 
 def _notation_argument(name: str, value: str) -> str:

@@ -128,7 +128,7 @@ def confirm(
 ) -> Confirmation | Mistake:
     return ceremony.confirm(
         authority,
-        ceremony.waiting_request(authority, identifier),
+        ceremony.waiting_request(authority, identifier, int(time.time())),
         heard=heard,
         caller=caller,
         operator="operator",
