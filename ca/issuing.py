@@ -46,6 +46,7 @@ def issue(
             now = int(clock())
             before = _predecessor(authority, request, now)
             if before is not None:
+                _require_overlap(overlap_days)
                 _accept(authority, request, before, operator, now)
             confirmation = _confirmed(authority, request)
             succeeds = before.fingerprint if before else ""
@@ -176,16 +177,19 @@ def _accept(authority: Authority, request: Request, before: Certificate, operato
     )
 
 
+def _require_overlap(overlap_days: int) -> None:
+    if not 1 <= overlap_days <= vouching.OVERLAP_DAYS_LIMIT:
+        raise IssuingError(
+            f"Two keys overlap for 1 to {vouching.OVERLAP_DAYS_LIMIT} days, not {overlap_days}; choose one of these."
+        )
+
+
 def _end_later(authority: Authority, before: Certificate, overlap_days: int, passphrase: Secret, now: int) -> None:
     """The key before ends with the overlap: for stock gpg by a shorter certification, for all by the list of that day.
 
     An OpenPGP certification gives way to a newer one of the same certifier, so what is handed out from now on ends by
     itself. X.509 has no such rule: what was issued with longer dates is revoked as superseded, from then on.
     """
-    if not 1 <= overlap_days <= vouching.OVERLAP_DAYS_LIMIT:
-        raise IssuingError(
-            f"Two keys overlap for 1 to {vouching.OVERLAP_DAYS_LIMIT} days, not {overlap_days}; choose one of these."
-        )
     ends = vouching.overlap_end(before, overlap_days, now)
     if ends < before.ends:
         request = open_request(before.request)

@@ -55,11 +55,16 @@ class KeptHead:
 
 @dataclass(frozen=True)
 class KeptCertificate:
-    """Both forms of an own certificate that was verified: X.509 (DER) and the certified key; Unix seconds."""
+    """Both forms of an own certificate that was verified: X.509 (DER) and the certified key; Unix seconds.
+
+    ``fingerprint`` is that of the key, ``serial`` the certificate's number.
+    """
 
     certificate: bytes
     key: bytes
     ends: int
+    fingerprint: str
+    serial: int
 
 
 @dataclass(frozen=True)
@@ -224,14 +229,24 @@ class Store:
         """Keep a verified certificate beside the earlier ones, under which orders may be under way."""
         with self._writing() as database:
             database.execute(
-                "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?)",
-                (canonical.digest(kept.certificate), kept.certificate, kept.key, kept.ends),
+                "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(canonical.digest(kept.certificate), kept.certificate, kept.key, kept.ends),
+                    *(kept.fingerprint, f"{kept.serial:x}"),
+                ),
             )
 
     def certificate(self, digest: str) -> KeptCertificate | None:
         """The own certificate with this SHA-256."""
-        row = self._one("SELECT certificate, key, ends FROM certificates WHERE digest = ?", digest)
-        return KeptCertificate(*row) if row else None
+        row = self._one("SELECT certificate, key, ends, fingerprint, serial FROM certificates WHERE digest = ?", digest)
+        if row is None:
+            return None
+        certificate, key, ends, fingerprint, serial = row
+        return KeptCertificate(certificate, key, ends, fingerprint, int(serial, 16))
+
+    def certified_keys(self) -> frozenset[str]:
+        """The fingerprints of all own keys that were ever certified."""
+        return frozenset(row[0] for row in self._all("SELECT fingerprint FROM certificates"))
 
     # The revocation list
 
