@@ -190,16 +190,16 @@ def _end_later(authority: Authority, before: Certificate, overlap_days: int, pas
     An OpenPGP certification gives way to a newer one of the same certifier, so what is handed out from now on ends by
     itself. X.509 has no such rule: what was issued with longer dates is revoked as superseded, from then on.
     """
-    ends = vouching.overlap_end(before, overlap_days, now)
+    own = [each for each in authority.decisions.certificates() if each.fingerprint == before.fingerprint]
+    ends, last = vouching.overlap_end(own, overlap_days, now), before
     if ends < before.ends:
         request = open_request(before.request)
-        last = _certified(
-            authority, request, _confirmed(authority, request), 1, passphrase, now, renews=before, until=ends
-        )
-        for each in authority.decisions.certificates():
-            if each.fingerprint == before.fingerprint and ends < each.ends:
-                authority.decisions.revoke(each.serial, at=ends, reason=SUPERSEDED, key=last.key)
+        confirmation = _confirmed(authority, request)
+        last = _certified(authority, request, confirmation, 1, passphrase, now, renews=before, until=ends)
         authority.decisions.add_certificate(last)
+    for each in own:
+        if ends < each.ends:
+            authority.decisions.revoke(each.serial, at=ends, reason=SUPERSEDED, key=last.key)
     with authority.signing(passphrase) as signing:
         lists.issue_list(authority.decisions, signing.key, signing.root, days=lists.DEFAULT_DAYS, at=now)
 

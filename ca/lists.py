@@ -30,7 +30,7 @@ def issue_list(store: AuthorityStore, key: AgentKey, root: Root, *, days: int, a
         raise RevocationError("The list before is dated in the future; set this machine's clock right.")
     number, next_update = store.highest_number() + 1, at + days * 86_400
     revoked = [each for each in store.certificates() if each.revoked_at is not None]
-    later = sorted({each.ends for each in revoked if at < each.ends < next_update and not each.is_revoked(at)})
+    later = sorted({each.revoked_at for each in revoked if each.revoked_at and at < each.revoked_at < next_update})
     made = [
         IssuedList(each, begins, next_update, _signed(key, root, each, begins, next_update, revoked), later=begins > at)
         for each, begins in enumerate((at, *later), start=number)

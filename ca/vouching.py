@@ -4,6 +4,7 @@ What the desk says of a request counts for nothing here: the key before is the o
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -96,13 +97,13 @@ def require_able(authority: Authority, request: Request, now: int) -> Certificat
     return newest
 
 
-def overlap_end(predecessor: Certificate, days: int, now: int) -> int:
-    """When the key before stops to count: at the first midnight (UTC) after ``days`` days, or with its certificate.
+def overlap_end(certificates: Sequence[Certificate], days: int, now: int) -> int:
+    """When the key before stops to count: at the first midnight (UTC) after ``days`` days, or with the last of its own.
 
     At midnight, so that however many keys change, the revocation lists that must be signed ahead are one a day.
     """
     midnight = -(-(now + days * DAY_SECONDS) // DAY_SECONDS) * DAY_SECONDS
-    return min(midnight, predecessor.ends)
+    return min(midnight, max(each.ends for each in certificates))
 
 
 def _require_fresh(authority: Authority, request: Request, vouching: VouchedRequest, now: int) -> None:

@@ -58,6 +58,8 @@ def announce(home: CustomerHome, out: Path | None, *, ask: bool) -> Announced:
         except OSError as error:
             raise CustomerError(f"{out} cannot be written: {error.strerror}.") from None
         answer = RequestState(identifier=made.identifier, state=State.VOUCHED)
+    if not home.store.fact(Fact.NEXT_REQUESTED):
+        home.store.set_facts({Fact.NEXT_REQUESTED: format_time(home.world.clock()).encode()})
     return Announced(fingerprint, answer, made.digest)
 
 
@@ -66,7 +68,7 @@ def pending(home: CustomerHome) -> Pending | None:
     found, message, requested = (home.store.fact(name) or b"" for name in _NEXT)
     if not found:
         return None
-    return Pending(found.decode(), claimed_request(message).identifier if message else "", requested.decode())
+    return Pending(found.decode(), claimed_request(message).identifier if requested else "", requested.decode())
 
 
 def taken_over(home: CustomerHome, fingerprint: str) -> dict[Fact, bytes]:
@@ -141,6 +143,5 @@ def _message(home: CustomerHome, fingerprint: str) -> bytes:
         clock=home.world.clock,
         succeeds=home.key,
     )
-    requested = format_time(home.world.clock()).encode()
-    home.store.set_facts({Fact.NEXT_REQUEST: message, Fact.NEXT_REQUESTED: requested})
+    home.store.set_facts({Fact.NEXT_REQUEST: message, Fact.NEXT_REQUESTED: b""})
     return message
