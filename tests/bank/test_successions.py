@@ -11,7 +11,7 @@ from bank.batch import Refused
 from bank.certificates import BOOKING_MARGIN_SECONDS, Certificates
 from bank.identities import OpeningRefused
 from bank.reverify import audit_bank
-from ca.bridge import open_root
+from ca.bridge import CertificateRefused, open_root
 from protocol import canonical
 from protocol.codes import Reason, Status
 from protocol.messages import LookUpOrder, NumberedReceipt
@@ -21,7 +21,7 @@ from tests.bank.forgery import forged
 from tests.bank.ledgers import NOW, Bank
 from tests.bank.ledgers import entry_of as entry_of_outcome
 from tests.bank.test_certificates import learn
-from tests.bank.town import Person, Town, judged
+from tests.bank.town import DAY, Person, Town, judged
 
 CERTIFIED = Stage.CERTIFIED
 
@@ -151,6 +151,22 @@ def opened_content(counter: Counter, order: Any) -> bytes:
         return bytes(
             connection.exec_driver_sql("SELECT content FROM entry WHERE message = ?", (order.order,)).scalar_one()
         )
+
+
+def test_trial_49_a_list_signed_ahead_is_not_taken_before_its_time(own_counter: Counter) -> None:
+    """Or whoever has the desk could keep the list of now out with the one for the end of an overlap."""
+    town = own_counter.town
+    ahead = town.crl(9, town.alice.certificate, ago=-DAY)
+    with pytest.raises(CertificateRefused) as refused:
+        learn(own_counter, ahead)
+    assert refused.value.rule == "crl-already-valid"
+    with own_counter.session(town.alice, CERTIFIED) as talk:
+        assert talk.pay("meanwhile").status is Status.SETTLED
+        assert learn(own_counter, town.crl(8))
+        own_counter.clock.ahead = DAY + 1
+        assert learn(own_counter, ahead)
+        late = own_counter.submission(town.alice, "late", CERTIFIED)
+        assert talk.refusal(late) == (Reason.CERTIFICATE_REVOKED, "certificate")
 
 
 # The last second of a certificate
