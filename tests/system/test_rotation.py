@@ -63,7 +63,7 @@ def test_trial_13_retries_and_evidence_survive_a_change_of_the_key(stand: Stand)
         stand.start()
         # The bytes of that time, under the certificate of that time.
         (resumed,) = alice.resume()
-        assert (resumed["transfer_identifier"], resumed["status"]) == ("on-the-way", "ACSC")
+        assert (resumed["transfer_identifier"], resumed["status"]) == ("on-the-way", "posted")
         alice.send_here("--id", "after")
         assert "before" in alice.send_here("--id", "before").out  # the same entry, proved against a current head
         assert [each.transfer_identifier for each in stand.entries() if each not in entries] in (
