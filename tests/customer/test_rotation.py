@@ -9,8 +9,10 @@ import pytest
 
 from ca.errors import UnprovenKey
 from ca.messages import Certified
+from ca.messages import State as DeskState
 from ca.requests import claimed_request, open_request
 from customer import ceremony, conversing, progress, rotation, sending
+from customer.cli import renewing
 from customer.errors import NotReady
 from customer.home import CustomerHome, World
 from customer.sending import Wish
@@ -165,3 +167,10 @@ def test_in_the_lower_stages_the_registered_key_speaks_until_the_new_one_has(sta
         assert server is not None
         assert server.registered_fingerprint == home.key
         home.keys.stop()
+
+
+def test_whoever_did_not_ask_for_a_new_key_is_warned_that_one_took_over() -> None:
+    """A thief's key can take over from a stolen one; then the authority has shortened what the owner has."""
+    fetched = ceremony.Fetched(1_800_000_000, DeskState.ISSUED, 1_900_000_000, 1, 1_800_000_000)
+    assert "WARNING: your certificate ends earlier" in renewing._fetched_text(fetched)
+    assert "WARNING" not in renewing._fetched_text(replace(fetched, before=1_700_000_000))
