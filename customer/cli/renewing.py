@@ -153,8 +153,8 @@ def _fetched_text(fetched: "Fetched") -> str:
         )
     elif fetched.until and fetched.until < (fetched.before or 0):
         first = (
-            "WARNING: your certificate ends earlier than before. The authority does that when your key has vouched for a "
-            "new one; if you made none, telephone it NOW.\n"
+            "WARNING: your certificate ends earlier than before. The authority does that when your key has vouched for "
+            "a new one; if you made none, telephone it NOW.\n"
         )
     return first + (
         f"Your key is certified until {_time(fetched.until)}; the bank's is certified, too. Both forms of both were "
