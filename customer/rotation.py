@@ -46,6 +46,8 @@ def announce(home: CustomerHome, out: Path | None, *, ask: bool) -> Announced:
     the present key cannot vouch, CustomerError, KeyringError or CaError.
     """
     _require_able(home)
+    if out is not None and not out.parent.is_dir():
+        raise CustomerError(f"{out} cannot be written: there is no such folder.")  # before a key is made for it
     fingerprint = _next_key(home, ask=ask)
     message = _message(home, fingerprint)
     made = claimed_request(message)
