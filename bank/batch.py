@@ -24,7 +24,8 @@ class Submission:
     ``content``: its canonical bytes, as gpg gave them out. ``message``: the OpenPGP message as sent, None where the
     stage has no signature. ``key_digest``: the key that signed it, known to customers.remember_key. ``since``: size of
     the newest head that the client keeps. ``certificate_digest`` and ``revocation_number``: in the stage certified, the
-    X.509 certificate, known to certificates.remember, and the list by which it was judged.
+    X.509 certificate, known to certificates.remember, and the list by which it was judged. ``good_until``: the last
+    second (unix) at which both still count.
     """
 
     order: TransferOrder
@@ -35,6 +36,7 @@ class Submission:
     since: int | None
     certificate_digest: str | None = None
     revocation_number: int | None = None
+    good_until: int | None = None
 
     @property
     def identity(self) -> str:
@@ -74,6 +76,14 @@ def reused(field: str | None) -> Refused:
 def too_many() -> Refused:
     """The refusal of what would be logged as refused, once the customer has caused as many such entries as allowed."""
     return Refused(Reason.RATE, None, EXPLANATIONS[Reason.RATE].sentence)
+
+
+_TOO_LATE = Refused(
+    Reason.CERTIFICATE_INVALID,
+    "certificate",
+    "The certificate, or the revocation list by which it counted, ended before the order could be booked; nothing was "
+    "recorded. Look at `customer status`, then send the same transfer again.",
+)
 
 
 class Batch:
@@ -149,6 +159,8 @@ class Batch:
                 return Decided(earlier.leaf, earlier.entry, duplicate=True)
             case Reused(field):
                 return reused(field)
+            case _ if submission.good_until is not None and self.booked_at > submission.good_until:
+                return _TOO_LATE
             case Reject():
                 if self._refusals and self._refusals.remaining(order.debtor, self._now) <= self.rejected[order.debtor]:
                     return too_many()

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, exists, insert, select
 
 from bank import schema
+from bank.customers import follow
 from bank.identities import ROLE, Identity, OpeningRefused
 from bank.revocations import RevocationLists
 from bank.storage import Ledger
@@ -15,13 +16,22 @@ from protocol.orders import format_time
 
 FIELD: Final = "certificate"
 
+BOOKING_MARGIN_SECONDS: Final = 2
+"""How long before its end a certificate, or the list it is judged by, counts for no new order: an order is booked a
+moment after it was judged, and evidence and audit ask whether its certificate counted when it was booked."""
+
 
 @dataclass(frozen=True)
 class Presented:
-    """A certificate with which a customer opened a session: the DER, and what it was judged to be."""
+    """A certificate with which a customer opened a session: the DER, and what it was judged to be.
+
+    ``succeeds`` is the fingerprint of the key that vouched for this one, as the authority's certification says it, ""
+    where none did.
+    """
 
     der: bytes = field(repr=False)
     judged: JudgedCertificate
+    succeeds: str = ""
 
 
 class Certificates:
@@ -56,22 +66,25 @@ class Certificates:
             )
         newest = self._newest()
         self._require_good(judged, newest, at)
+        presented = Presented(der, judged, identity.certification.succeeds)
         with self._ledger.reading() as connection:
-            _require_sole(connection, judged, newest, at)
-        return Presented(der, judged)
+            _require_sole(connection, presented, newest, at)
+        return presented
 
-    def require_good(self, judged: JudgedCertificate, at: int) -> int:
-        """The number of the list by which a certificate is good at ``at``: asked for every order, since both change.
+    def require_good(self, judged: JudgedCertificate, at: int) -> tuple[int, int]:
+        """The number of the list by which a certificate is good at ``at``, and until when it is good by that list.
 
-        Raises OpeningRefused.
+        Asked for every order, since both change; good also means for as long as a booking takes. Raises OpeningRefused.
         """
         newest = self._newest()
-        self._require_good(judged, newest, at)
-        return newest.number
+        for moment in (at, at + BOOKING_MARGIN_SECONDS):
+            self._require_good(judged, newest, moment)
+        return newest.number, min(judged.not_after, newest.next_update)
 
-    def remember(self, presented: Presented, at: int) -> None:
+    def remember(self, presented: Presented, key: bytes, at: int) -> None:
         """Keeps a certificate for later evidence. Harmless when repeated.
 
+        Where its key succeeds the registered one, that is the registered one from now on, ``key`` being its bytes.
         Raises OpeningRefused if meanwhile another key was used under the number.
         """
         judged = presented.judged
@@ -80,8 +93,10 @@ class Certificates:
                 return  # nearly always: then no write transaction is needed
         newest = self._newest()
         with self._ledger.writing() as connection:
-            _require_sole(connection, judged, newest, at)
-            keep(connection, presented.der, judged)
+            _require_sole(connection, presented, newest, at)
+            keep(connection, presented.der, judged, presented.succeeds)
+            if presented.succeeds:
+                follow(connection, judged.holder.number, presented.succeeds, judged.fingerprint, key)
 
     def _newest(self) -> RevocationList:
         try:
@@ -111,8 +126,11 @@ class Certificates:
             raise OpeningRefused(error.reason, sentence, FIELD) from None
 
 
-def keep(connection: Connection, der: bytes, judged: JudgedCertificate) -> None:
-    """Records a certificate under its holder's number, within a write transaction. Harmless when repeated."""
+def keep(connection: Connection, der: bytes, judged: JudgedCertificate, succeeds: str = "") -> None:
+    """Records a certificate under its holder's number, within a write transaction. Harmless when repeated.
+
+    ``succeeds`` is the fingerprint of the key that vouched for its own, "" where none did.
+    """
     if _is_known(connection, judged.digest):
         return
     connection.execute(
@@ -125,6 +143,7 @@ def keep(connection: Connection, der: bytes, judged: JudgedCertificate) -> None:
             "fingerprint": judged.fingerprint,
             "not_before": judged.not_before,
             "not_after": judged.not_after,
+            "succeeds": succeeds or None,
         },
     )
 
@@ -144,22 +163,26 @@ def _is_known(connection: Connection, digest: str) -> bool:
     return bool(connection.execute(select(exists().where(schema.certificate.c.digest == digest))).scalar())
 
 
-def _require_sole(connection: Connection, judged: JudgedCertificate, newest: RevocationList, at: int) -> None:
-    """A number has one key at a time: another one counts when the certificate of the first has ended or is revoked."""
-    column = schema.certificate.c
+def _require_sole(connection: Connection, presented: Presented, newest: RevocationList, at: int) -> None:
+    """A number has one key at a time: another one counts when the certificate of the first has ended or is revoked.
+
+    Beside it counts the one that it vouched for, by the authority's record, until the authority ends the first.
+    """
+    column, judged = schema.certificate.c, presented.judged
     others = connection.execute(
-        select(column.serial, column.fingerprint, column.not_after).where(
+        select(column.serial, column.fingerprint, column.not_after, column.succeeds).where(
             column.number == judged.holder.number,
             column.fingerprint != judged.fingerprint,
             column.not_after >= at,
         )
     )
-    for serial, fingerprint, not_after in others:
-        if int(serial, 16) not in newest.revoked:
-            raise OpeningRefused(
-                Reason.CERTIFICATE_INVALID,
-                f"The customer {judged.holder.number} has used a certificate for another key, {fingerprint}, which is "
-                f"good until {format_time(not_after)}. This one is no renewal of it: the authority must revoke the "
-                "first with `ca revoke` before a new key counts.",
-                FIELD,
-            )
+    for serial, fingerprint, not_after, succeeds in others:
+        if int(serial, 16) in newest.revoked or presented.succeeds == fingerprint or succeeds == judged.fingerprint:
+            continue
+        raise OpeningRefused(
+            Reason.OTHER_KEY,
+            f"The customer {judged.holder.number} has used a certificate for another key, {fingerprint}, which is "
+            f"good until {format_time(not_after)}. This one is no renewal of it, and no key that it has vouched "
+            "for: the authority must revoke the first with `ca revoke` before a new key counts.",
+            FIELD,
+        )

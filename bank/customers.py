@@ -1,4 +1,4 @@
-"""What the bank knows of a customer: the lowest stage, the agreed password, and the keys, none of which is replaced."""
+"""What the bank knows of a customer: the lowest stage, the agreed password, the keys; only a successor replaces one."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -86,8 +86,8 @@ class Customers:
                 return  # also for other bytes: a signature of another's may hang on the same key
             if found.registered_fingerprint is not None:
                 raise RecordError(
-                    f"The customer {number} has registered the key {found.registered_fingerprint} already, and it is "
-                    "never replaced; use that key, or have a new one certified."
+                    f"The customer {number} has registered the key {found.registered_fingerprint} already, and not a "
+                    "second one; use that key, or have a new one certified."
                 )
             floor = max(found.floor, Stage.SESSION, key=lambda stage: stage.rank)
             connection.execute(
@@ -153,6 +153,20 @@ class Customers:
     @staticmethod
     def _set_floor(connection: Connection, number: str, stage: Stage) -> None:
         connection.execute(update(schema.customer).where(schema.customer.c.number == number).values(floor=stage.value))
+
+
+def follow(connection: Connection, number: str, before: str, fingerprint: str, key: bytes) -> None:
+    """The key that succeeds the registered one is registered in its place, within a write transaction.
+
+    Where another key is registered than ``before``, or none, nothing changes: only the authority's record leads from
+    one key to the next, a step at a time and never back.
+    """
+    column = schema.customer.c
+    connection.execute(
+        update(schema.customer)
+        .where(column.number == number, column.registered_fingerprint == before)
+        .values(registered_fingerprint=fingerprint, registered_key=key)
+    )
 
 
 _SELECT = select(

@@ -77,8 +77,11 @@ class Identity:
 
     @property
     def slot(self) -> str:
-        """Its place among the homes: one for each way in which a customer can be known."""
-        return _slot(self.customer, certified=self.certification is not None)
+        """Its place among the homes: one for each way in which a customer can be known, and for each key.
+
+        While one key takes over from another, sessions under both must not push each other's home out.
+        """
+        return _slot(self.customer, self.fingerprint, certified=self.certification is not None)
 
     def require_current(self, now: float) -> None:
         """Dates are decided here for every order, by what the CA certified; OpeningRefused (DS0D) past the end."""
@@ -131,9 +134,8 @@ class Identities:
         proven before, so nothing here makes the customer's own orders wait.
         """
         key = self._key_of(stage, customer, offered)
-        with self._lock:
-            known = self._known.get(_slot(customer.number, certified=stage.is_certified))
-        if known and known.key == key:
+        known = self._find(stage, customer, key)
+        if known:
             accept(known, partial(self.open, known))
             return known
         identity = self._judge(stage, customer, key)
@@ -145,6 +147,12 @@ class Identities:
         with self._turn(identity.slot):
             self._adopt(identity)
         return identity
+
+    def _find(self, stage: Stage, customer: Customer, key: bytes) -> Identity | None:
+        """The identity whose home was made from this very key."""
+        mark = _slot(customer.number, "", certified=stage.is_certified)
+        with self._lock:
+            return next((each for slot, each in self._known.items() if slot.startswith(mark) and each.key == key), None)
 
     def open(self, identity: Identity, message: bytes) -> Opened | Rejected:
         """What a message says, if its customer signed it; a verdict that cannot be relied on is asked for anew.
@@ -268,5 +276,5 @@ class Identities:
             return self._folder / str(self._made)
 
 
-def _slot(customer: str, *, certified: bool) -> str:
-    return f"{customer}-{'certified' if certified else 'registered'}"
+def _slot(customer: str, fingerprint: str, *, certified: bool) -> str:
+    return f"{customer}-{'certified' if certified else 'registered'}-{fingerprint}"

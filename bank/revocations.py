@@ -40,13 +40,15 @@ class RevocationLists:
     def take(self, crl: bytes, at: int) -> RevocationList | None:
         """Store a list (DER) that was handed out at ``at``, unix seconds; None if it is the newest known already.
 
-        Raises CertificateRefused if the authority did not sign it, or if a newer one was seen before.
+        Raises CertificateRefused if the authority did not sign it, if it is dated in the future, or if a newer one was
+        seen before.
         """
         with self._ledger.reading() as connection:
             highest = highest_number(connection)
             if highest and self._crl(connection, highest) == crl:
                 return None  # nearly always: a list is read only once, however long it is
         opened = open_crl(crl, self._root, highest_seen=highest)
+        opened.require_begun(at)
         if opened.number == highest:
             return None
         with self._ledger.writing() as connection:

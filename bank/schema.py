@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration (bank/migrations/versions), which makes these tables."""
 
 BANK_ACCOUNT: Final = "0000"
@@ -112,10 +112,12 @@ certificate = Table(
     Column("fingerprint", String(40), nullable=False),
     Column("not_before", BigInteger, nullable=False),
     Column("not_after", BigInteger, nullable=False),
+    Column("succeeds", String(40)),
 )
 """X.509 certificates that were used, by the SHA-256 of the DER: customers', and the bank's own under its number.
 
-``serial`` is in hex; the dates are the certificate's, unix seconds, inclusive."""
+``serial`` is in hex; the dates are the certificate's, unix seconds, inclusive. ``succeeds`` is the fingerprint of the
+key that vouched for this one's, by the authority's record."""
 
 entry = Table(
     "entry",

@@ -117,7 +117,7 @@ class Server:
         identity = session.identity
         if session.presented and (certificates := self.opener.certificates()):
             try:
-                certificates.remember(session.presented, int(self.clock()))
+                certificates.remember(session.presented, identity.key, int(self.clock()))
             except OpeningRefused as error:
                 self._send(connection, session, [self.service.refuse(error.reason, 0, error.sentence, error.field)])
                 return False

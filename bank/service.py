@@ -193,7 +193,7 @@ class Service:
         """The order, once its authorship is proven as the stage asks; until then nothing is logged or used up."""
         content, message = request.order, None
         identity = speaker.identity if speaker.stage.orders_are_signed else None
-        digest, number = self._standing(speaker, now)
+        digest, number, good_until = self._standing(speaker, now)
         if identity:
             identity.require_current(now)
             opened = self.identities.open(identity, request.order)
@@ -223,19 +223,21 @@ class Service:
             since=request.since,
             certificate_digest=digest,
             revocation_number=number,
+            good_until=good_until,
         )
 
-    def _standing(self, speaker: Speaker, now: float) -> tuple[str | None, int | None]:
-        """Digest of the speaker's certificate and number of the list by which it is good now; of certified ones only.
+    def _standing(self, speaker: Speaker, now: float) -> tuple[str | None, int | None, int | None]:
+        """Digest of the speaker's certificate, number of the list by which it is good now, and until when it is.
 
-        The list is looked up for every order, so that a revocation stops the next one of an open session.
+        None for those who are not certified. The list is looked up for every order, so that a revocation stops the next
+        one of an open session.
         """
         if not speaker.stage.is_certified:
-            return None, None
+            return None, None, None
         certificates = self.certificates()
         if speaker.certificate is None or certificates is None:
             raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="certificate")
-        return speaker.certificate.digest, certificates.require_good(speaker.certificate, int(now))
+        return speaker.certificate.digest, *certificates.require_good(speaker.certificate, int(now))
 
     def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
         try:

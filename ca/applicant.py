@@ -290,6 +290,11 @@ def explain(state: State, program: str) -> str:
                 "The request waits for the call: telephone the authority, or wait for its call, and read out what"
                 f" `{program} fingerprint` shows."
             )
+        case State.VOUCHED:
+            return (
+                "Your key of now vouches for the new one, so nobody telephones: the authority's operator issues it with"
+                f" `ca issue`. Then take it with `{program} fetch`."
+            )
         case State.CONFIRMED:
             return f"The request is confirmed and will be issued; try `{program} fetch` again later."
         case State.LOCKED:

@@ -15,7 +15,7 @@ from ca.counter import Counter
 from ca.decisions import AuthorityStore, Certificate
 from ca.documents import BANK
 from ca.errors import ConfigurationError, RequestError
-from ca.messages import AuthorityKey, DeskRefusal, RequestState, State, SubmitRequest
+from ca.messages import OPEN_STATES, AuthorityKey, DeskRefusal, RequestState, State, SubmitRequest
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
 from ca.store import DeskStore, Filed
 from keyring import keys, unfinished
@@ -165,11 +165,7 @@ class Authority:
         Raises RequestError, also where the number has several open requests.
         """
         prefix = identifier.strip().lower()
-        of_number = [
-            filed
-            for filed in self.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)
-            if filed.number == prefix
-        ]
+        of_number = [filed for filed in self.desk.requests(*OPEN_STATES) if filed.number == prefix]
         if len(of_number) == 1 and not set(self.desk.requests_like(prefix)) - set(of_number):
             return self._believed(of_number[0])
         if of_number:

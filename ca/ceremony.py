@@ -10,6 +10,7 @@ from ca.errors import CeremonyError, NoticeError
 from ca.messages import State
 from ca.notices import AccountNotice, open_notice
 from ca.requests import Request, claimed_request
+from ca.vouching import is_vouched
 from keyring import keys, readout
 
 TEXT_CHARACTERS = 60
@@ -46,10 +47,10 @@ class Mistake:
     tries_left: int
 
 
-def waiting_request(authority: Authority, identifier: str) -> Request:
-    """The request, if it waits for its call; else CeremonyError tells what to do next."""
+def waiting_request(authority: Authority, identifier: str, now: int) -> Request:
+    """The request, if it waits for its call at ``now``; else CeremonyError tells what to do next."""
     request = authority.request(identifier)
-    _require_waiting(authority, request)
+    _require_waiting(authority, request, now)
     return request
 
 
@@ -82,7 +83,7 @@ def confirm(
     content = request.content
     # One transaction, so that three tries stay three for two operators at once.
     with authority.decisions.exclusive():
-        _require_waiting(authority, request)
+        _require_waiting(authority, request, int(clock()))
         if known and fingerprint == content.fingerprint:
             confirmation = Confirmation(
                 digest=request.digest,
@@ -123,8 +124,12 @@ def reopen(
     return reopening
 
 
-def _require_waiting(authority: Authority, request: Request) -> None:
+def _require_waiting(authority: Authority, request: Request, now: int) -> None:
     state = authority.state(request.digest)
+    if state is State.WAITING and is_vouched(authority, request, now):
+        raise CeremonyError(
+            f"The request is vouched for by a key that counts, and needs no call; `ca issue {request.identifier}`."
+        )
     if state is State.ISSUED:
         raise CeremonyError(f"The certificate for {request.identifier} is issued already; its owner can fetch it.")
     if state is State.CONFIRMED:
@@ -208,7 +213,7 @@ def _next(left: int) -> str:
 
 
 def recorded(text: str, what: str) -> str:
-    """``text`` as it goes into the records of who did what. Raises CeremonyError."""
+    """What is typed in to be kept, without spaces around it. Raises CeremonyError if it is not of that kind."""
     text = text.strip()
     if not text or len(text) > TEXT_CHARACTERS or not text.isprintable():
         raise CeremonyError(f"{what} is recorded and must have 1 to {TEXT_CHARACTERS} printable characters.")

@@ -46,13 +46,15 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """``name`` of the authority, the ``fingerprint`` of its key, the ``address`` of its desk (host:port), limits.
 
-    ``publish_url`` is where the folder that `ca publish` writes is served, "" for nowhere.
+    ``publish_url`` is where the folder that `ca publish` writes is served, "" for nowhere; ``overlap_days`` is how long
+    a key that has vouched for a new one goes on counting.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     fingerprint: Fingerprint
     address: str = DEFAULT_ADDRESS
     publish_url: PublishUrl = ""
+    overlap_days: Annotated[int, Meta(ge=1, le=30)] = 14
     limits: Limits = Limits()
 
     @property

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from cryptography import x509
+
+from ca.bridge import open_crl, open_root
 from ca.config import Limits
 from ca.errors import CaError, NoticeError, RequestError
 from ca.messages import (
@@ -24,16 +27,17 @@ from ca.messages import (
     SubmitRevokedKey,
 )
 from ca.notices import claimed_notice
-from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
+from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request, require_signed_by
 from ca.store import DeskStore, Filed, GivenUp
+from keyring import keys
 from keyring.errors import EngineError, KeyringError
-from keyring.keys import public_key_fingerprint
 from keyring.revocation import require_revoked
 from protocol import canonical
 
 VERIFICATION_WAIT_SECONDS: Final = 5.0
 DAY_SECONDS: Final = 86_400
 
+_TAKEN: Final = (State.WAITING, State.VOUCHED, State.CONFIRMED)
 _BUSY: Final = DeskRefusal(True, "The desk is busy with other requests; try again in a minute.")
 
 T = TypeVar("T")
@@ -78,7 +82,7 @@ class Counter:
             case AskAuthority():
                 return self._store.authority()
             case AskRevocations():
-                return Revocations(self._store.revocations())
+                return Revocations(self._store.revocations(int(self._clock())))
 
     def _take_request(self, message: bytes, host: str) -> DeskAnswer:
         self._require_size(message, RequestError)
@@ -87,10 +91,11 @@ class Counter:
             return known
         if (full := self._full(host)) is not None:
             return full
-        request = self._verified(open_request, message)
+        request = self._verified(self._opened, message)
         if request is None:
             return _BUSY
         content, now = request.content, int(self._clock())
+        state = State.VOUCHED if request.vouching else State.WAITING
         filed = Filed(
             digest=request.digest,
             fingerprint=content.fingerprint,
@@ -99,7 +104,7 @@ class Counter:
             name=content.name,
             message=message,
             received=now,
-            state=State.WAITING,
+            state=state,
         )
         with self._store.exclusive():
             self._store.drop_stale(now - self._limits.open_request_days * DAY_SECONDS)
@@ -110,14 +115,33 @@ class Counter:
         if answer is not None:
             return answer
         self._log("request", {"host": host, "request": request.identifier, "role": content.role})
-        return RequestState(request.identifier, State.WAITING)
+        return RequestState(request.identifier, state)
+
+    def _require_vouching(self, request: Request) -> None:
+        """Spare the operator what nobody vouched for; whether it counts is the authority's to say. RequestError."""
+        before = request.content.succeeds
+        if before is None:
+            return
+        known = self._store.certificate(before)
+        if known is None or known[1] <= self._clock() or self._is_revoked(known[0].certificate):
+            raise RequestError(
+                f"The key {before} has no certificate that counts here, so it can vouch for no other. Make a new key"
+                " with `customer init` in another folder, and telephone the authority."
+            )
+        require_signed_by(request, known[0].key)
+
+    def _is_revoked(self, certificate: bytes) -> bool:
+        root, now = self._store.authority(), int(self._clock())
+        opened = open_root(root.root, keys.public_key_fingerprint(root.key))
+        serial = x509.load_der_x509_certificate(certificate).serial_number
+        return serial in open_crl(self._store.revocations(now), opened).revoked
 
     def _known(self, request: Request) -> DeskAnswer | None:
         """The state of this request, or of an open one for the same key, number, role and name: no second is kept."""
         asked = request.content
         for filed in self._store.requests_of(asked.fingerprint):
             same = (filed.number, filed.role, filed.name) == (asked.number, asked.role, asked.name)
-            if filed.digest == request.digest or (same and filed.state in (State.WAITING, State.CONFIRMED)):
+            if filed.digest == request.digest or (same and filed.state in _TAKEN):
                 return _state(filed)
         certified = self._store.certificate(asked.fingerprint)
         if certified is not None and certified[1] > self._clock():
@@ -151,7 +175,7 @@ class Counter:
         """At most one for each key that is certified here, so that strangers fill nothing."""
         self._require_size(key, RequestError)
         try:
-            fingerprint = public_key_fingerprint(key)
+            fingerprint = keys.public_key_fingerprint(key)
             if self._store.certificate(fingerprint) is None:
                 return DeskRefusal(False, "No certificate was issued here for this key, so there is none to revoke.")
             if any(each.fingerprint == fingerprint for each in self._store.given_up()):
@@ -165,6 +189,11 @@ class Counter:
         self._store.give_up(GivenUp(fingerprint, key, int(self._clock())))
         self._log("given-up", {"host": host, "fingerprint": fingerprint})
         return RevokedKeyTaken()
+
+    def _opened(self, message: bytes) -> Request:
+        request = open_request(message)
+        self._require_vouching(request)
+        return request
 
     def _verified(self, verify: Callable[[bytes], T], data: bytes) -> T | None:
         """What gpg makes of it; None if too many others wait for that already."""

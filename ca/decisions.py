@@ -1,5 +1,6 @@
 """What the authority has decided stays decided: confirmations, certificates, revocations, lists (unix seconds)."""
 
+import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,7 +43,8 @@ class Certificate:
 
     ``digest`` is that of the ``request``, an OpenPGP message; a renewal has the digest of what it renews, and names its
     serial number in ``renews`` ("" otherwise). ``revoked_at`` is None until it is revoked, for ``reason``, by the
-    operator ``revoked_by``.
+    operator ``revoked_by``; before that time it counts. ``succeeds`` is the fingerprint of the key that vouched for
+    this one, "" where none did.
     """
 
     serial: str
@@ -59,11 +61,21 @@ class Certificate:
     renews: str = ""
     revoked_at: int | None = None
     reason: str = ""
+    succeeds: str = ""
     revoked_by: str = ""
+
+    @property
+    def ends(self) -> int:
+        """When it ends, or ended: by its date, or before that by a revocation."""
+        return self.expires if self.revoked_at is None else min(self.expires, self.revoked_at)
 
     def is_live(self, now: int) -> bool:
         """Whether it counts, as far as the authority is concerned."""
-        return self.revoked_at is None and now < self.expires
+        return now < self.ends
+
+    def is_revoked(self, now: int) -> bool:
+        """Whether it was revoked, whatever its date says."""
+        return self.revoked_at is not None and self.revoked_at <= now
 
     @property
     def certified(self) -> Certified:
@@ -73,12 +85,13 @@ class Certificate:
 
 @dataclass(frozen=True)
 class IssuedList:
-    """A revocation list, DER, and until when it is good."""
+    """A revocation list, DER, and until when it is good; one signed for ``later`` says what is true from ``at`` on."""
 
     number: int
     at: int
     next_update: int
     crl: bytes
+    later: bool = False
 
 
 class AuthorityStore(Database):
@@ -96,13 +109,16 @@ class AuthorityStore(Database):
         CREATE TABLE certificates (serial TEXT PRIMARY KEY, digest TEXT NOT NULL, number TEXT NOT NULL,
             role TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, issued INTEGER NOT NULL,
             expires INTEGER NOT NULL, key BLOB NOT NULL, der BLOB NOT NULL, request BLOB NOT NULL,
-            renews TEXT NOT NULL, revoked_at INTEGER, reason TEXT NOT NULL, revoked_by TEXT NOT NULL) STRICT;
+            renews TEXT NOT NULL, revoked_at INTEGER, reason TEXT NOT NULL, succeeds TEXT NOT NULL,
+            revoked_by TEXT NOT NULL) STRICT;
         CREATE INDEX certificates_by_number ON certificates (number, role);
         -- One request gets one certificate for ever, and renewals of it.
         CREATE UNIQUE INDEX certificates_by_request ON certificates (digest) WHERE renews = '';
         CREATE UNIQUE INDEX certificates_by_renewal ON certificates (renews) WHERE renews <> '';
+        -- A key vouches for one other, once.
+        CREATE UNIQUE INDEX certificates_by_succession ON certificates (succeeds) WHERE succeeds <> '' AND renews = '';
         CREATE TABLE lists (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, next_update INTEGER NOT NULL,
-            crl BLOB NOT NULL) STRICT;
+            crl BLOB NOT NULL, later INTEGER NOT NULL) STRICT;
         CREATE TABLE root (place INTEGER PRIMARY KEY CHECK (place = 1), der BLOB NOT NULL) STRICT;
     """
 
@@ -146,11 +162,11 @@ class AuthorityStore(Database):
     def add_certificate(self, certificate: Certificate) -> None:
         """Enter what was issued into the inventory: on a request one certificate, each renewed once at most."""
         self.write(
-            "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(certificate.serial, certificate.digest, certificate.number, certificate.role, certificate.name),
             *(certificate.fingerprint, certificate.issued, certificate.expires, certificate.key, certificate.der),
             *(certificate.request, certificate.renews, certificate.revoked_at, certificate.reason),
-            certificate.revoked_by,
+            *(certificate.succeeds, certificate.revoked_by),
         )
 
     def certificate(self, digest: str) -> Certificate | None:
@@ -163,21 +179,36 @@ class AuthorityStore(Database):
         return tuple(Certificate(*row) for row in self.rows("SELECT * FROM certificates ORDER BY expires, rowid"))
 
     def revoke(self, serial: str, *, at: int, reason: str, operator: str, key: bytes) -> None:
-        """Record a revocation, which stays for ever; ``key`` is the key with its revoked certification."""
+        """Record a revocation, which stays for ever and is only ever brought forward.
+
+        ``key`` is the key as the authority's certifications of it are now.
+        """
         self.write(
             "UPDATE certificates SET revoked_at = ?, reason = ?, revoked_by = ?, key = ?"
-            " WHERE serial = ? AND revoked_at IS NULL",
-            *(at, reason, operator, key, serial),
+            " WHERE serial = ? AND (revoked_at IS NULL OR revoked_at > ?)",
+            *(at, reason, operator, key, serial, at),
         )
 
     def add_list(self, issued: IssuedList) -> None:
         """Keep a revocation list; no number is used twice."""
-        self.write("INSERT INTO lists VALUES (?, ?, ?, ?)", issued.number, issued.at, issued.next_update, issued.crl)
+        self.write(
+            "INSERT INTO lists VALUES (?, ?, ?, ?, ?)",
+            *(issued.number, issued.at, issued.next_update, issued.crl, int(issued.later)),
+        )
 
-    def newest_list(self) -> IssuedList | None:
-        """The revocation list with the highest number."""
-        rows = self.rows("SELECT * FROM lists ORDER BY number DESC LIMIT 1")
-        return IssuedList(*rows[0]) if rows else None
+    def newest_list(self, at: int = 0) -> IssuedList | None:
+        """The revocation list with the highest number; those signed for later only if their time has come ``at``."""
+        rows = self.rows("SELECT * FROM lists WHERE later = 0 OR at <= ? ORDER BY number DESC LIMIT 1", at)
+        return _list(rows[0]) if rows else None
+
+    def later_lists(self, number: int) -> tuple[IssuedList, ...]:
+        """The lists that were signed for later together with, or after, the one with this number."""
+        rows = self.rows("SELECT * FROM lists WHERE later = 1 AND number > ? ORDER BY number", number)
+        return tuple(_list(row) for row in rows)
+
+    def highest_number(self) -> int:
+        """The highest number of a list, whenever its time is; 0 if there is none."""
+        return self.count("SELECT coalesce(max(number), 0) FROM lists")
 
     def put_root(self, der: bytes) -> None:
         """Keep the root certificate, DER."""
@@ -189,3 +220,7 @@ class AuthorityStore(Database):
         if not rows:
             raise StoreError(f"The database {self._path} does not hold the root certificate; restore it.")
         return bytes(rows[0]["der"])
+
+
+def _list(row: sqlite3.Row) -> IssuedList:
+    return IssuedList(row["number"], row["at"], row["next_update"], row["crl"], bool(row["later"]))

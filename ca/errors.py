@@ -31,6 +31,10 @@ class IssuingError(CaError):
     """No certificate was issued."""
 
 
+class VouchingError(IssuingError):
+    """No key that counts vouches for the request, so that it takes a call."""
+
+
 class RevocationError(CaError):
     """Nothing was revoked, and no list was made."""
 

@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ca import given_up
+from ca import given_up, vouching
 from ca.authority import SHORTEST_PREFIX, Authority
 from ca.decisions import Certificate
-from ca.errors import CaError, RequestError
-from ca.messages import State
-from ca.requests import IDENTIFIER_DIGITS, CertificateRequest, claimed_request
+from ca.errors import CaError, RequestError, VouchingError
+from ca.messages import OPEN_STATES, State
+from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request
 from ca.store import Filed
 from protocol import canonical
 from protocol.orders import format_time
@@ -20,6 +20,7 @@ SERIAL_DIGITS = 16
 """So many of a serial number's 40 hexadecimal digits tell it apart in a table."""
 _TOLD = {
     State.WAITING: "waiting for the call",
+    State.VOUCHED: "vouched for, to be issued",
     State.CONFIRMED: "confirmed, to be issued",
     State.LOCKED: "locked: reopen it, or a new request is needed",
     State.ISSUED: "issued, but not at the desk: issue again",
@@ -78,25 +79,18 @@ def open_requests(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
     for certificate in authority.decisions.certificates():
         if certificate.is_live(now):
             keys_of.setdefault((certificate.number, certificate.role), set()).add(certificate.fingerprint)
-    filed = [(each, _claimed(each)) for each in authority.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)]
-    for _, claimed in filed:
-        if claimed:
+    filed = [(each, _claimed(each)) for each in authority.desk.requests(*OPEN_STATES)]
+    for _, request in filed:
+        if request:
+            claimed = request.content
             keys_of.setdefault((claimed.number, claimed.role), set()).add(claimed.fingerprint)
-    open_now = tuple(
-        OpenRequest(
-            request=each.digest[:IDENTIFIER_DIGITS],
-            number=claimed.number if claimed else "?",
-            name=claimed.name if claimed else "?",
-            role=claimed.role if claimed else "?",
-            received=format_time(each.received),
-            state=_told(authority.state(each.digest), len(keys_of[claimed.number, claimed.role]) > 1)
-            if claimed
-            else "altered at the desk",
-            tries_left=authority.decisions.tries_left(each.digest),
-        )
-        for each, claimed in filed
-    )
+    open_now = tuple(_open_request(authority, each, request, keys_of, now) for each, request in filed)
     return _given_up(authority, now) + open_now
+
+
+def open_state(authority: Authority, filed: Filed, now: int) -> State:
+    """How far a request that is not issued has come, by the authority's own records and the document itself."""
+    return _state(authority, filed, _claimed(filed), now)
 
 
 def _given_up(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
@@ -118,7 +112,7 @@ def _given_up(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
 def certificates(authority: Authority, now: int) -> tuple[Issued, ...]:
     """The inventory: what counts, what expires next first; then what has expired or was revoked."""
     every = authority.decisions.certificates()
-    renewed = {each.renews for each in every}
+    renewed, succeeded = {each.renews for each in every}, {each.succeeds for each in every}
     return tuple(
         Issued(
             number=each.number,
@@ -127,20 +121,22 @@ def certificates(authority: Authority, now: int) -> tuple[Issued, ...]:
             fingerprint=each.fingerprint,
             serial=each.serial,
             issued=format_time(each.issued),
-            expires=format_time(each.expires),
-            days_left=max(0, (each.expires - now) // DAY_SECONDS),
-            state=certificate_state(each, now, renewed=each.serial in renewed),
+            expires=format_time(each.ends),
+            days_left=max(0, (each.ends - now) // DAY_SECONDS),
+            state=certificate_state(each, now, renewed=each.serial in renewed, succeeded=each.fingerprint in succeeded),
         )
-        for each in sorted(every, key=lambda each: (not each.is_live(now), each.expires))
+        for each in sorted(every, key=lambda each: (not each.is_live(now), each.ends))
     )
 
 
-def certificate_state(certificate: Certificate, now: int, *, renewed: bool) -> str:
+def certificate_state(certificate: Certificate, now: int, *, renewed: bool, succeeded: bool = False) -> str:
     """In a word or two what the certificate is worth at ``now`` (unix seconds)."""
-    if certificate.revoked_at is not None:
+    if certificate.is_revoked(now):
         return "revoked"
     if not certificate.is_live(now):
         return "expired"
+    if succeeded:
+        return "valid, succeeded"
     if renewed:
         return "valid, renewed"
     return "expires soon" if certificate.expires - now < SOON_DAYS * DAY_SECONDS else "valid"
@@ -148,18 +144,20 @@ def certificate_state(certificate: Certificate, now: int, *, renewed: bool) -> s
 
 def described(authority: Authority, certificate: Certificate, now: int) -> dict[str, Any]:
     """One certificate in full, by the names of its parts; "" where there is nothing to say."""
-    renewal = next((each for each in authority.decisions.certificates() if each.renews == certificate.serial), None)
+    every = authority.decisions.certificates()
+    renewal = next((each for each in every if each.renews == certificate.serial), None)
+    successor = next((each.fingerprint for each in every if each.succeeds == certificate.fingerprint), "")
     confirmation = authority.decisions.confirmation(certificate.digest)
     return {
         "number": certificate.number,
         "role": certificate.role,
         "name": certificate.name,
-        "state": certificate_state(certificate, now, renewed=renewal is not None),
+        "state": certificate_state(certificate, now, renewed=renewal is not None, succeeded=bool(successor)),
         "fingerprint": certificate.fingerprint,
         "serial": certificate.serial,
         "sha256": canonical.digest(certificate.der),
         "issued": format_time(certificate.issued),
-        "expires": format_time(certificate.expires),
+        "expires": format_time(certificate.ends),
         "request": certificate.digest,
         "confirmed_by": confirmation.operator if confirmation else "",
         "confirmed_at": format_time(confirmation.at) if confirmation else "",
@@ -170,6 +168,8 @@ def described(authority: Authority, certificate: Certificate, now: int) -> dict[
         ),
         "renews": certificate.renews,
         "renewed_by": renewal.serial if renewal else "",
+        "succeeds": certificate.succeeds,
+        "succeeded_by": successor,
         "revoked": format_time(certificate.revoked_at) if certificate.revoked_at is not None else "",
         "reason": certificate.reason,
         "revoked_by": certificate.revoked_by,
@@ -179,7 +179,8 @@ def described(authority: Authority, certificate: Certificate, now: int) -> dict[
 def find(authority: Authority, text: str, now: int) -> Certificate:
     """The certificate with this number, fingerprint, serial number or request; of several the newest that counts.
 
-    Serial numbers and requests may be shortened. Raises RequestError.
+    Of two keys that count for a number it is that of the one that succeeds the other. Serial numbers and requests may
+    be shortened. Raises RequestError.
     """
     every = authority.decisions.certificates()
     wanted = "".join(text.split())
@@ -196,16 +197,53 @@ def find(authority: Authority, text: str, now: int) -> Certificate:
             f"There is no certificate {text[:60]!a}; give a customer number, fingerprint, serial number or request, as"
             " `ca list` and `ca requests` show them."
         )
-    return max(found, key=lambda each: (each.is_live(now), each.issued))
+    succeeded = {each.succeeds for each in every}
+    return max(found, key=lambda each: (each.is_live(now), each.fingerprint not in succeeded, each.issued))
 
 
-def _claimed(filed: Filed) -> CertificateRequest | None:
+def last_of(authority: Authority, fingerprint: str) -> Certificate | None:
+    """The newest certificate of the key with this fingerprint, None if there is none."""
+    found = [each for each in authority.decisions.certificates() if fingerprint and each.fingerprint == fingerprint]
+    return max(found, key=lambda each: each.issued, default=None)
+
+
+def _open_request(
+    authority: Authority, filed: Filed, request: Request | None, keys_of: dict[tuple[str, str], set[str]], now: int
+) -> OpenRequest:
+    claimed = request.content if request else None
+    state = "altered at the desk"
+    if claimed:
+        contested = claimed.succeeds is None and len(keys_of[claimed.number, claimed.role]) > 1
+        state = _told(_state(authority, filed, request, now), contested)
+    return OpenRequest(
+        request=filed.digest[:IDENTIFIER_DIGITS],
+        number=claimed.number if claimed else "?",
+        name=claimed.name if claimed else "?",
+        role=claimed.role if claimed else "?",
+        received=format_time(filed.received),
+        state=state,
+        tries_left=authority.decisions.tries_left(filed.digest),
+    )
+
+
+def _state(authority: Authority, filed: Filed, request: Request | None, now: int) -> State:
+    state = authority.state(filed.digest)
+    if state is not State.WAITING or request is None or request.vouching is None:
+        return state
+    try:
+        vouching.require_able(authority, request, now)
+    except VouchingError:
+        return state
+    return State.VOUCHED
+
+
+def _claimed(filed: Filed) -> Request | None:
     """What the document says of itself; None if it is not the one that the desk calls by this digest."""
     try:
         claimed = claimed_request(filed.message)
     except CaError:
         return None
-    return claimed.content if claimed.digest == filed.digest else None
+    return claimed if claimed.digest == filed.digest else None
 
 
 def _told(state: State, contested: bool) -> str:

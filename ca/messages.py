@@ -1,6 +1,7 @@
 """What can be asked at the desk and what it answers: a fixed set of typed values, one frame each."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -14,10 +15,15 @@ class State(StrEnum):
 
     UNKNOWN = "unknown"
     WAITING = "waiting"
+    VOUCHED = "vouched"
     CONFIRMED = "confirmed"
     LOCKED = "locked"
     ISSUED = "issued"
     EXPIRED = "expired"
+
+
+OPEN_STATES: Final = (State.WAITING, State.VOUCHED, State.CONFIRMED, State.LOCKED)
+"""Those of a request on which nothing is issued yet."""
 
 
 class _Wire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
@@ -25,7 +31,7 @@ class _Wire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
 
 
 class SubmitRequest(_Wire, frozen=True, tag="submit-request"):
-    """Hands in a certificate request: an OpenPGP message signed by the key that it is about."""
+    """Hands in a certificate request: an OpenPGP message signed by the key that it is about, or by one before it."""
 
     request: bytes
 

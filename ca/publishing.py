@@ -125,7 +125,7 @@ def _unexpired(authority: Authority, now: int) -> list[Certificate]:
 
 
 def _contents(authority: Authority, now: int, domains: tuple[str, ...]) -> dict[str, bytes]:
-    newest = authority.decisions.newest_list()
+    newest = authority.decisions.newest_list(now)
     if newest is None:
         raise StoreError("There is no revocation list to publish; make one with `ca crl`.")
     public = authority.public()

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from ca import bridge
 from ca.bridge import SigningRequest
-from ca.documents import BANK, BANK_NUMBER, claimed_content, decoded, verified_content
+from ca.documents import BANK, BANK_NUMBER, CUSTOMER, claimed_content, decoded, verified_content
 from ca.errors import RequestError
 from keyring import certification, keys, messages
 from keyring.errors import EngineError, KeyringError
@@ -31,7 +32,8 @@ class CertificateRequest(Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """What the applicant signs: ``key`` is the binary minimal export of the public key with one user ID.
 
     ``pkcs10`` is the same request for the X.509 form, DER (RFC 2986), signed by the same key. ``domain`` is that of the
-    mail address in the user ID, "" where it has none.
+    mail address in the user ID, "" where it has none. ``succeeds`` is the fingerprint of the key that vouches for this
+    one, None where the applicant is called.
     """
 
     created: Time
@@ -42,16 +44,34 @@ class CertificateRequest(Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     number: AccountNumber
     pkcs10: bytes
     role: Role
+    succeeds: Fingerprint | None
     version: Literal[1] = 1
+
+
+class VouchedRequest(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="vouched-request"):
+    """What the key before signs: ``request`` is the whole message that the new key signed."""
+
+    created: Time
+    request: bytes
+    version: Literal[1] = 1
+
+
+_DOCUMENT: msgspec.json.Decoder[CertificateRequest | VouchedRequest] = msgspec.json.Decoder(
+    CertificateRequest | VouchedRequest
+)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request with the message that carried it; ``digest`` is the SHA-256 of its content, 64 hex digits."""
+    """A request with the message that carried it; ``digest`` is the SHA-256 of its content, 64 hex digits.
+
+    ``vouching`` is the content around it, if a key before claims to vouch for it; whether it does is judged apart.
+    """
 
     message: bytes
     content: CertificateRequest
     digest: str
+    vouching: VouchedRequest | None = None
 
     @property
     def identifier(self) -> str:
@@ -85,12 +105,14 @@ def make_request(
     domain: str = "",
     passphrase: Secret | None,
     clock: Callable[[], float],
+    succeeds: str | None = None,
 ) -> bytes:
     """The request for the key ``fingerprint`` in ``home`` as an OpenPGP message signed by that key.
 
-    ``clock`` gives Unix seconds. Without a passphrase gpg-agent asks for it where the key has one. Raises RequestError
-    if the key's user ID is not "Name (number)", with <number@domain> behind it where there is a domain, and
-    KeyringError or CaError if the key cannot sign.
+    ``clock`` gives Unix seconds; ``succeeds`` is the fingerprint of a key in the same home that vouches for this one
+    and signs, too. Without a passphrase gpg-agent asks for it where the key has one. Raises RequestError if the key's
+    user ID is not "Name (number)", with <number@domain> behind it where there is a domain, and KeyringError or CaError
+    if the key cannot sign.
     """
     name = unicodedata.normalize("NFC", name)
     with bridge.agent_key(home, fingerprint, passphrase, ask=passphrase is None) as key:
@@ -104,30 +126,45 @@ def make_request(
         number=number,
         pkcs10=pkcs10,
         role=role,
+        succeeds=succeeds,
     )
     # Decoded again, so that we refuse to sign what the desk would refuse to take.
-    _require_sense(decoded(CertificateRequest, canonical.encode(content), RequestError))
+    made = decoded(CertificateRequest, canonical.encode(content), RequestError)
+    vouched = VouchedRequest(created=content.created, request=b"") if succeeds is not None else None
+    _require_sense(made, vouched)
     _require_user_id(home, content)
-    return messages.sign(home, fingerprint, canonical.encode(content), passphrase)
+    signed = messages.sign(home, fingerprint, canonical.encode(content), passphrase)
+    if succeeds is None:
+        return signed
+    around = VouchedRequest(created=content.created, request=signed)
+    return messages.sign(home, succeeds, canonical.encode(around), passphrase)
 
 
 def claimed_request(message: bytes) -> Request:
     """The request as it describes itself, unverified: cheap, for lists and limits, never for a decision to certify."""
     content = claimed_content(message, RequestError)
+    vouching = _vouching(content)
+    if vouching is not None:
+        content = claimed_content(vouching.request, RequestError)
     request = decoded(CertificateRequest, content, RequestError)
-    _require_sense(request)
-    return Request(message, request, canonical.digest(content))
+    _require_sense(request, vouching)
+    return Request(message, request, canonical.digest(content), vouching)
 
 
 def open_request(message: bytes) -> Request:
-    """The request, verified in a scratch home that has only the key it is about. Raises RequestError."""
-    claimed = claimed_request(message).content
+    """The request, verified in a scratch home that has only the key it is about. Raises RequestError.
+
+    What a key before says of it is not looked at: see `ca.vouching`.
+    """
+    request = claimed_request(message)
+    claimed = request.content
     try:
         with tempfile.TemporaryDirectory(prefix="cs-") as folder:
             home = certification.registered_home(
                 Path(folder) / "request", key=claimed.key, expected_fingerprint=claimed.fingerprint
             )
-            content = verified_content(home, message, claimed.fingerprint, certified=False, error=RequestError)
+            own = request.vouching.request if request.vouching else message
+            content = verified_content(home, own, claimed.fingerprint, certified=False, error=RequestError)
             _require_user_id(home, claimed)
     except EngineError:
         raise  # trouble of ours, not the applicant's
@@ -135,14 +172,48 @@ def open_request(message: bytes) -> Request:
         raise RequestError(f"The key in the request cannot be certified: {error}") from None
     if decoded(CertificateRequest, content, RequestError) != claimed:
         raise RequestError("What is signed is not what the request claims; make a new request.")
-    opened = Request(message, claimed, canonical.digest(content))
-    opened.signing_request()  # for its refusal
-    return opened
+    request.signing_request()  # for its refusal
+    return request
 
 
-def _require_sense(request: CertificateRequest) -> None:
-    """What the types alone do not say. Raises RequestError."""
+def require_signed_by(request: Request, key: bytes) -> None:
+    """What is around the request bears the signature of this OpenPGP key, the one that it succeeds. RequestError."""
+    before = request.content.succeeds or ""
     try:
+        with tempfile.TemporaryDirectory(prefix="cs-") as folder:
+            home = certification.registered_home(Path(folder) / "before", key=key, expected_fingerprint=before)
+            verified_content(home, request.message, before, certified=False, error=RequestError)
+    except EngineError:
+        raise  # trouble of ours, not the applicant's
+    except KeyringError as error:
+        raise RequestError(f"The key {before} cannot vouch for another: {error}") from None
+
+
+def _vouching(content: bytes) -> VouchedRequest | None:
+    """The content, if it is what a key before signed, else None."""
+    try:
+        found = canonical.decode_union(_DOCUMENT, content)
+    except MalformedContent:
+        return None  # whoever decodes it as a request says what is wrong
+    return decoded(VouchedRequest, content, RequestError) if isinstance(found, VouchedRequest) else None
+
+
+def _require_sense(request: CertificateRequest, vouching: VouchedRequest | None = None) -> None:
+    """What the types alone do not say. Raises RequestError."""
+    if (request.succeeds is None) != (vouching is None):
+        raise RequestError(
+            "The request names a key that vouches for it, and that key's signature is missing; make a new request."
+            if vouching is None
+            else "A key vouches for a request that does not name it (succeeds); make a new request."
+        )
+    if request.succeeds is not None and (request.role != CUSTOMER or request.succeeds == request.fingerprint):
+        raise RequestError(
+            "A key can only vouch for another one of the same customer; a bank's fingerprint stands in its letters, and"
+            " a new one needs new letters. Make a new request."
+        )
+    try:
+        if vouching is not None:
+            parse_time(vouching.created, "created")
         parse_time(request.created, "created")
         canonical.require_printable(request.name, "name")
         keys.user_id(request.name, request.number, request.domain)

@@ -7,7 +7,7 @@ from ca import given_up, inventory
 from ca.authority import Authority
 from ca.errors import StoreError
 from ca.inventory import DAY_SECONDS
-from ca.messages import State
+from ca.messages import OPEN_STATES, State
 from ca.requests import IDENTIFIER_DIGITS
 from protocol.orders import format_time
 
@@ -33,14 +33,11 @@ class Standing:
 
 def standing(authority: Authority, now: int) -> Standing:
     """How the authority stands at ``now`` (unix seconds), by its own records. Raises StoreError."""
-    newest = authority.decisions.newest_list()
+    newest = authority.decisions.newest_list(now)
     if newest is None:
         raise StoreError("There is no revocation list, so nobody can rely on a certificate; make one with `ca crl`.")
     certificates = inventory.certificates(authority, now)
-    waiting = [
-        (each, authority.state(each.digest))
-        for each in authority.desk.requests(State.WAITING, State.CONFIRMED, State.LOCKED)
-    ]
+    waiting = [(each, inventory.open_state(authority, each, now)) for each in authority.desk.requests(*OPEN_STATES)]
     days_left = (newest.next_update - now) // DAY_SECONDS
     warnings, steps = [], []
     for lost in given_up.waiting(authority, now):
@@ -57,12 +54,12 @@ def standing(authority: Authority, now: int) -> Standing:
             if newest.next_update < now
             else f"The revocation list {newest.number} is good until {until} only; make the next one: `ca crl`."
         )
-    elif authority.desk.revocations() != newest.crl:
+    elif authority.desk.revocations(now) != newest.crl:
         steps.append("ca crl")
         warnings.append(
             f"The desk does not hand out the newest revocation list, {newest.number}; put one out: `ca crl`."
         )
-    for state, command in ((State.CONFIRMED, "ca issue"), (State.WAITING, "ca confirm")):
+    for state, command in ((State.CONFIRMED, "ca issue"), (State.VOUCHED, "ca issue"), (State.WAITING, "ca confirm")):
         steps += [f"{command} {filed.digest[:IDENTIFIER_DIGITS]}" for filed, found in waiting if found is state]
     for each in certificates:
         if each.state == "expires soon":

@@ -1,5 +1,6 @@
 """What the desk takes and hands out; whoever takes the desk over may alter it, so no decision believes it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ca.database import Database
@@ -49,7 +50,7 @@ class DeskStore(Database):
             expires INTEGER NOT NULL, key BLOB NOT NULL, certificate BLOB NOT NULL) STRICT;
         CREATE TABLE authority (place INTEGER PRIMARY KEY CHECK (place = 1), key BLOB NOT NULL,
             root BLOB NOT NULL) STRICT;
-        CREATE TABLE revocations (place INTEGER PRIMARY KEY CHECK (place = 1), crl BLOB NOT NULL) STRICT;
+        CREATE TABLE revocations (place INTEGER PRIMARY KEY, begins INTEGER NOT NULL, crl BLOB NOT NULL) STRICT;
     """
 
     def put_authority(self, authority: AuthorityKey) -> None:
@@ -63,13 +64,19 @@ class DeskStore(Database):
             raise StoreError(f"The database {self._path} does not hold the authority's key; restore it.")
         return AuthorityKey(key=bytes(rows[0]["key"]), root=bytes(rows[0]["root"]))
 
-    def put_revocations(self, crl: bytes) -> None:
-        """Hand out this revocation list, DER, in place of the one before."""
-        self.write("INSERT OR REPLACE INTO revocations VALUES (1, ?)", crl)
+    def put_revocations(self, crl: bytes, later: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Hand out this revocation list, DER, in place of those before, and each of ``later`` once its time has come.
 
-    def revocations(self) -> bytes:
-        """The revocation list that is handed out, DER."""
-        rows = self.rows("SELECT crl FROM revocations")
+        Their times are in unix seconds, in order.
+        """
+        with self.exclusive():
+            self.write("DELETE FROM revocations")
+            for begins, each in ((0, crl), *later):
+                self.write("INSERT INTO revocations (begins, crl) VALUES (?, ?)", begins, each)
+
+    def revocations(self, at: int = 0) -> bytes:
+        """The revocation list that is handed out ``at`` this time (unix seconds), DER."""
+        rows = self.rows("SELECT crl FROM revocations WHERE begins <= ? ORDER BY place DESC LIMIT 1", at)
         if not rows:
             raise StoreError(f"The database {self._path} does not hold a revocation list; make one with `ca crl`.")
         return bytes(rows[0]["crl"])
@@ -101,15 +108,15 @@ class DeskStore(Database):
 
     def drop_stale(self, before: int) -> None:
         """Forget requests that came before this time and were neither confirmed nor issued."""
-        states = (State.WAITING.value, State.LOCKED.value)
-        self.write("DELETE FROM requests WHERE state IN (?, ?) AND received < ?", *states, before)
+        states = (State.WAITING.value, State.VOUCHED.value, State.LOCKED.value)
+        self.write("DELETE FROM requests WHERE state IN (?, ?, ?) AND received < ?", *states, before)
 
     def open_requests(self, host: str | None = None) -> int:
-        """Requests that wait for their call, in all or from one address."""
-        statement = "SELECT count(*) FROM requests WHERE state = ?"
+        """Requests that wait for their call, or for what needs none, in all or from one address."""
+        statement, states = "SELECT count(*) FROM requests WHERE state IN (?, ?)", (State.WAITING, State.VOUCHED)
         if host is None:
-            return self.count(statement, State.WAITING.value)
-        return self.count(f"{statement} AND host = ?", State.WAITING.value, host)
+            return self.count(statement, *(state.value for state in states))
+        return self.count(f"{statement} AND host = ?", *(state.value for state in states), host)
 
     def file_notice(self, digest: str, customer: str, message: bytes) -> None:
         """Keep a notice; the same one again changes nothing."""

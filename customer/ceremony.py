@@ -7,13 +7,14 @@ from ca.applicant import Desk, explain, read_mailed, verify_own
 from ca.errors import DeskError
 from ca.messages import AuthorityKey, Certified, RequestState, State
 from ca.requests import claimed_request, make_request
-from customer import bank_view, config, conversing, revocations
+from customer import bank_view, config, conversing, revocations, rotation
 from customer.config import Config
 from customer.errors import CustomerError, NotProven
 from customer.home import KEYS_FOLDER, CustomerHome, gnupg_home, make_folder
 from customer.store import Fact, KeptCertificate
 from keyring import keys
 from keyring.home import Home
+from keyring.keys import public_key_fingerprint
 from protocol.letter import Letter
 from protocol.messages import Registered, RegisterKey
 from protocol.orders import format_time
@@ -47,7 +48,8 @@ class Fetched:
     """What the authority handed out: until when it certifies the own key (Unix seconds), or how far the request is.
 
     ``before`` is until when the own key was certified as known here before, None if it was not; ``crl_number`` and
-    ``crl_until`` are those of the newest revocation list that is kept, 0 without one.
+    ``crl_until`` are those of the newest revocation list that is kept, 0 without one. ``taken_over`` is the fingerprint
+    of a new key that is in use from now on, ``next_state`` how far one is that is not yet.
     """
 
     until: int | None
@@ -55,16 +57,23 @@ class Fetched:
     before: int | None = None
     crl_number: int = 0
     crl_until: int = 0
+    taken_over: str = ""
+    next_state: State | None = None
 
 
 @dataclass(frozen=True)
 class _HandedOut:
-    """What came from the desk or by mail, nothing of it verified; ``bank`` is None where the mail has none."""
+    """What came from the desk or by mail, nothing of it verified; ``bank`` is None where the mail has none.
+
+    ``fingerprint`` is the own key that it should be for: the one in use, or the next; ``next_state`` how far that is.
+    """
 
     own: Certified
     authority: AuthorityKey
     bank: Certified | None
     crl: bytes
+    fingerprint: str
+    next_state: State | None = None
 
 
 def from_letter(letter: Letter) -> Config:
@@ -126,7 +135,7 @@ def register(home: CustomerHome) -> None:
     if answer.fingerprint != home.key:
         raise NotProven("The bank registered another key than ours; telephone the bank.")
     bank_view.make_registered(home.folder, answer.bank_key, home.config.bank.fingerprint)
-    home.store.set_facts({Fact.REGISTERED: _now(home)})
+    home.store.set_facts({Fact.REGISTERED: _now(home), Fact.REGISTERED_KEY: home.key.encode()})
     home.store.raise_floor(Stage.SESSION)
 
 
@@ -182,17 +191,26 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
         authority=authority,
         crl=newest.crl,
         ca_fingerprint=pinned,
-        fingerprint=home.key,
+        fingerprint=handed_out.fingerprint,
         number=home.number,
         role="customer",
         at=int(home.world.clock()),
         highest_crl_number=newest.number,
     )
     home.store.keep_certificate(
-        KeptCertificate(handed_out.own.certificate, handed_out.own.key, proven.certification.expires)
+        KeptCertificate(
+            handed_out.own.certificate,
+            handed_out.own.key,
+            proven.certification.expires,
+            handed_out.fingerprint,
+            proven.certificate.serial,
+        )
     )
+    new = handed_out.fingerprint if handed_out.fingerprint != home.key else ""
+    # All at once, so that key and certificate in use always go together.
     home.store.set_facts(
         {
+            **(rotation.taken_over(home, new) if new else {}),
             Fact.CERTIFIED_KEY: handed_out.own.key,
             Fact.CERTIFICATE: handed_out.own.certificate,
             Fact.CERTIFICATE_SERIAL: f"{proven.certificate.serial:x}".encode(),
@@ -219,7 +237,8 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
         at=int(home.world.clock()),
         highest_crl_number=newest.number,
     )
-    return Fetched(proven.certification.expires, State.ISSUED, before, newest.number, newest.next_update)
+    until, next_state = proven.certification.expires, handed_out.next_state
+    return Fetched(until, State.ISSUED, before, newest.number, newest.next_update, new, next_state)
 
 
 def certified_until(home: CustomerHome) -> int | None:
@@ -255,17 +274,24 @@ def _own_key(home: Home, user_id: str) -> str | None:
 
 
 def _from_desk(home: CustomerHome) -> _HandedOut | RequestState:
-    desk = _desk(home)
-    own = desk.fetch(home.key)
+    desk, new = _desk(home), rotation.pending(home)
+    own = desk.fetch(new.fingerprint if new else home.key)
+    fingerprint, next_state = new.fingerprint if new else home.key, None
+    if new is not None and isinstance(own, RequestState):
+        next_state = own.state
+        own, fingerprint = desk.fetch(home.key), home.key
     if isinstance(own, RequestState):
         return own
-    return _HandedOut(own, desk.authority_key(), None, desk.revocations())
+    return _HandedOut(own, desk.authority_key(), None, desk.revocations(), fingerprint, next_state)
 
 
 def _from_file(home: CustomerHome, file: Path) -> _HandedOut:
     """The same out of one file of the authority's, as it came by mail."""
-    mailed = read_mailed(file)
-    return _HandedOut(mailed.certified, mailed.authority, mailed.bank, mailed.crl)
+    mailed, new = read_mailed(file), rotation.pending(home)
+    fingerprint = home.key
+    if new is not None and public_key_fingerprint(mailed.certified.key) == new.fingerprint:
+        fingerprint = new.fingerprint
+    return _HandedOut(mailed.certified, mailed.authority, mailed.bank, mailed.crl, fingerprint)
 
 
 def _desk(home: CustomerHome) -> Desk:

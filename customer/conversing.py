@@ -49,6 +49,8 @@ def conversation(
     talk = patiently(home, lambda: _open(home, stage, certificate))
     try:
         yield talk
+        if stage.is_certified:
+            _follow(home, certificate)
     finally:
         talk.close()
 
@@ -112,13 +114,36 @@ def _open(home: CustomerHome, stage: Stage, certificate: str | None) -> "Convers
     from customer.session import Session, Speaker
 
     own = offered(home, certificate) if stage.is_certified else None
-    speaker = Speaker(home.number, home.keys, home.key, home.secrets.passphrase, own)
     view = view_for(home, stage)
-    if stage.is_certified:
+    if own is not None:
         revocations.require_unrevoked(home, view.serial)
-    session = Session.open(speaker, view, stage, _line(home), clock=home.world.clock, random=home.world.random)
+        own = offered(home, certificate)  # a newer list may have come meanwhile
+
+    def opened(own: "Offered | None") -> Session:
+        fingerprint = own.fingerprint if own else home.registered_key
+        speaker = Speaker(home.number, home.keys, fingerprint, home.secrets.passphrase, own)
+        return Session.open(speaker, view, stage, _line(home), clock=home.world.clock, random=home.world.random)
+
+    try:
+        session = opened(own)
+    except RefusedByBank:
+        # An earlier certificate may be revoked by a list that the bank has and we have not: our own list decides.
+        if own is None or own == offered(home):
+            raise
+        revocations.refresh(home)
+        again = offered(home, certificate)
+        if again == own:
+            raise
+        session = opened(again)
     home.store.raise_floor(stage)
     return session
+
+
+def _follow(home: CustomerHome, certificate: str | None) -> None:
+    """The bank has registered the new key in place of the one before, once that has spoken in the stage certified."""
+    key, before = home.key, (home.store.fact(Fact.KEY_BEFORE) or b"").decode()
+    if before and home.registered_key == before and offered(home, certificate).fingerprint == key:
+        home.store.set_facts({Fact.REGISTERED_KEY: key.encode()})
 
 
 def _open_password(home: CustomerHome) -> "Conversation":
@@ -135,15 +160,16 @@ def _line(home: CustomerHome) -> "Line":
 
 
 def offered(home: CustomerHome, digest: str | None = None) -> "Offered":
-    """Both forms of the own certificate: the one with this SHA-256 if it still counts, else the newest.
+    """Both forms of the own certificate: the one with this SHA-256 if it still counts here, else the newest.
 
     Raises NotReady while there is none, or when its time is over.
     """
     from customer.session import Offered
 
     kept = home.store.certificate(digest) if digest else None
-    if kept is not None and home.world.clock() < kept.ends:
-        return Offered(kept.certificate, kept.key)
+    newest = home.store.revocations()
+    if kept is not None and home.world.clock() < kept.ends and not (newest and kept.serial in newest.revoked):
+        return Offered(kept.certificate, kept.key, kept.fingerprint)
     key, certificate = home.store.fact(Fact.CERTIFIED_KEY), home.store.fact(Fact.CERTIFICATE)
     until = home.store.number(Fact.CERTIFIED_UNTIL)
     if key is None or certificate is None or until is None:
@@ -155,4 +181,4 @@ def offered(home: CustomerHome, digest: str | None = None) -> "Offered":
             "The certificate of this customer has ended. If the authority has renewed it, take it with `customer "
             "renew`; else request a new one with `customer request`."
         )
-    return Offered(certificate, key)
+    return Offered(certificate, key, home.key)

@@ -45,10 +45,10 @@ def require_evidence(home: CustomerHome, view: BankView, order: StoredOrder, fil
         for name, fingerprint in (
             (evidence.BANK_KEY, home.config.bank.fingerprint),
             (evidence.AUTHORITY_KEY, home.config.authority.fingerprint),
-            (evidence.CUSTOMER_KEY, home.config.customer.key),
         ):
             if name in files:
                 public_key_fingerprint(files[name], fingerprint)
+        own = public_key_fingerprint(files[evidence.CUSTOMER_KEY]) if evidence.CUSTOMER_KEY in files else None
         if evidence.AUTHORITY_CERTIFICATE in files:
             open_root(files[evidence.AUTHORITY_CERTIFICATE], home.config.authority.fingerprint)
     except (ProtocolError, KeyringError, CaError) as error:
@@ -62,6 +62,7 @@ def require_evidence(home: CustomerHome, view: BankView, order: StoredOrder, fil
         (sent != order.message, "the order in it is not the one that was sent"),
         (receipt.order_file != named, "its receipt names another order file"),
         (order.order.certificate != certificate, "its certificate is not the one that the order names"),
+        (own is not None and own not in home.own_keys, "the debtor's key in it is none of yours"),
         (not _proves(receipt), "its proof does not lead to the log"),
     )
     for wrong, complaint in complaints:

@@ -12,7 +12,7 @@ from typing import Final, Self
 from customer import config as configuration
 from customer.config import Config
 from customer.errors import CustomerError, NotReady
-from customer.store import Store
+from customer.store import Fact, Store
 from customer.wire import Watch, unwatched
 from keyring.home import Home, require_private
 from protocol.secret import Secret
@@ -83,10 +83,24 @@ class CustomerHome:
 
     @property
     def key(self) -> str:
-        """The fingerprint of the own key. Raises NotReady before it is made."""
-        if not self.config.customer.key:
+        """The fingerprint of the own key in use: the one that `init` made, or the newest that took over from it.
+
+        Raises NotReady before it is made.
+        """
+        found = (self.store.fact(Fact.KEY) or b"").decode() or self.config.customer.key
+        if not found:
             raise NotReady("There is no key yet; repeat `customer init`.")
-        return self.config.customer.key
+        return found
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """The fingerprints of all keys that are or were in use here."""
+        return self.store.certified_keys() | {self.config.customer.key, self.key}
+
+    @property
+    def registered_key(self) -> str:
+        """The fingerprint of the key that the bank knows in the stages below certified, as far as is known here."""
+        return (self.store.fact(Fact.REGISTERED_KEY) or b"").decode() or self.key
 
     @property
     def keys(self) -> Home:

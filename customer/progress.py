@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from customer import bank_view, revocations
+from customer import bank_view, revocations, rotation
 from customer.config import FILE_NAME, Config
 from customer.errors import NotReady
 from customer.home import KEYS_FOLDER, CustomerHome
@@ -70,12 +70,13 @@ def progress(home: CustomerHome) -> Progress:
     until = _until(home)
     bank_known, bank_detail = _bank(home)
     steps = (
-        Step("key", bool(home.config.customer.key), home.config.customer.key or "not made yet"),
+        Step("key", bool(home.config.customer.key), home.key if home.config.customer.key else "not made yet"),
         Step("registered", bool(facts[Fact.REGISTERED]), facts[Fact.REGISTERED] or "only needed for lower stages"),
         Step("requested", bool(facts[Fact.REQUEST]), _requested(facts)),
         Step("certified", until is not None, f"until {format_time(until)}" if until else "no certificate yet"),
         Step("bank known", bank_known, bank_detail),
         Step("revocation list", *_list(home)),
+        *_next_key(home),
     )
     return Progress(steps, _next(home, facts, until, bank_known), _warnings(home, until))
 
@@ -111,6 +112,14 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
             "The certificate was revoked. Telephone the authority; with a new key begin in another folder.",
             "customer init --home NEW-FOLDER --letter FILE",
         )
+    new = rotation.pending(home)
+    if home.world.clock() >= until and new is not None and new.request:
+        return Next(
+            "you and the authority",
+            "The certificate has ended before the new key was certified, so that takes a call: telephone the authority "
+            f"about request {new.request}, and read out the words of `customer fingerprint --new`. Then fetch it.",
+            "customer fetch",
+        )
     if home.world.clock() >= until:
         return Next(YOU, "The certificate has ended; ask for a new one.", "customer request")
     if not bank_known:
@@ -118,6 +127,14 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
     kept = home.store.revocations()
     if kept is None or home.world.clock() > kept.next_update:
         return Next("the authority, then you", _list(home)[1], "customer fetch")
+    if new is not None and not new.request:
+        return Next(YOU, "A new key is made and not announced yet.", "customer renew --new-key")
+    if new is not None:
+        return Next(
+            "the authority, then you",
+            f"Have the authority run `ca issue {new.request}`, which needs no call; then take the new key into use.",
+            "customer fetch",
+        )
     if until <= home.world.clock() + WARNING_SECONDS:
         return Next(
             "the authority, then you",
@@ -125,6 +142,14 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
             "customer renew",
         )
     return _ready()
+
+
+def _next_key(home: CustomerHome) -> tuple[Step, ...]:
+    new = rotation.pending(home)
+    if new is None:
+        return ()
+    asked = f"request {new.request} of {new.requested}, not certified yet" if new.request else "not announced yet"
+    return (Step("new key", False, f"{new.fingerprint}: {asked}"),)
 
 
 def _next_below(home: CustomerHome, stage: Stage, facts: dict[Fact, str]) -> Next:

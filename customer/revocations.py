@@ -39,6 +39,7 @@ def take(home: CustomerHome, crl: bytes, root: bytes) -> KeptRevocations:
         open_root(root, home.config.authority.fingerprint),
         highest_seen=seen.number if seen else 0,
     )
+    opened.require_begun(int(home.world.clock()))
     kept = KeptRevocations(opened.number, opened.this_update, opened.next_update, frozenset(opened.revoked), crl)
     home.store.keep_revocations(kept)
     _ask_again_in(home, ASK_SECONDS)

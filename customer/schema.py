@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 TABLES: Final = """
 CREATE TABLE outbox (
@@ -42,7 +42,9 @@ CREATE TABLE certificates (
     digest TEXT PRIMARY KEY,
     certificate BLOB NOT NULL,
     key BLOB NOT NULL,
-    ends INTEGER NOT NULL
+    ends INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    serial TEXT NOT NULL
 );
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
@@ -69,6 +71,12 @@ class Fact(StrEnum):
     FLOOR = "floor"
     LOG = "log"
     REGISTERED = "registered"
+    REGISTERED_KEY = "registered-key"
+    KEY = "key"
+    KEY_BEFORE = "key-before"
+    NEXT_KEY = "next-key"
+    NEXT_REQUEST = "next-request"
+    NEXT_REQUESTED = "next-requested"
     REQUEST = "request"
     REQUEST_DIGEST = "request-digest"
     REQUESTED = "requested"

@@ -166,7 +166,8 @@ def _made(home: CustomerHome, wish: Wish, stage: Stage) -> StoredOrder:
     if stage.orders_are_signed:
         from keyring.messages import sign
 
-        message = sign(home.keys, home.key, content, home.secrets.passphrase)
+        key = home.key if stage.is_certified else home.registered_key
+        message = sign(home.keys, key, content, home.secrets.passphrase)
         home.world.watch(Event("The order, signed with the customer's key", message=message, content=content))
     else:
         message = content

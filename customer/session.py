@@ -59,10 +59,14 @@ class Conversation(Protocol):
 
 @dataclass(frozen=True)
 class Offered:
-    """Both forms of the own certificate exactly as fetched: X.509 (DER) and the CA-certified OpenPGP key."""
+    """Both forms of the own certificate exactly as fetched: X.509 (DER) and the CA-certified OpenPGP key.
+
+    ``fingerprint`` is that key's.
+    """
 
     certificate: bytes
     key: bytes
+    fingerprint: str
 
 
 @dataclass(frozen=True)

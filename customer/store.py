@@ -1,6 +1,5 @@
 """What this customer must not forget is on the disk before the next step begins: orders, receipts, heads, the floor."""
 
-import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from typing import Any, Final, Self
 
 from customer import schema
 from customer.errors import NotProven, StoreError
+from customer.remedies import remedy_for
 from customer.schema import Fact as Fact
 from customer.schema import State as State
 from protocol import canonical
@@ -23,7 +23,6 @@ from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
 BUSY_SECONDS: Final = 10.0
-_NOT_OURS: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,16 @@ class KeptHead:
 
 @dataclass(frozen=True)
 class KeptCertificate:
-    """Both forms of an own certificate that was verified: X.509 (DER) and the certified key; Unix seconds."""
+    """Both forms of an own certificate that was verified: X.509 (DER) and the certified key; Unix seconds.
+
+    ``fingerprint`` is that of the key, ``serial`` the certificate's number.
+    """
 
     certificate: bytes
     key: bytes
     ends: int
+    fingerprint: str
+    serial: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Store:
             connection.execute("PRAGMA synchronous = FULL")
             store._prepare()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path} cannot be used ({error}); {_remedy(error, folder)}") from None
+            raise StoreError(f"{path} cannot be used ({error}); {remedy_for(error, folder)}") from None
         return store
 
     def close(self) -> None:
@@ -224,14 +228,24 @@ class Store:
         """Keep a verified certificate beside the earlier ones, under which orders may be under way."""
         with self._writing() as database:
             database.execute(
-                "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?)",
-                (canonical.digest(kept.certificate), kept.certificate, kept.key, kept.ends),
+                "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(canonical.digest(kept.certificate), kept.certificate, kept.key, kept.ends),
+                    *(kept.fingerprint, f"{kept.serial:x}"),
+                ),
             )
 
     def certificate(self, digest: str) -> KeptCertificate | None:
         """The own certificate with this SHA-256."""
-        row = self._one("SELECT certificate, key, ends FROM certificates WHERE digest = ?", digest)
-        return KeptCertificate(*row) if row else None
+        row = self._one("SELECT certificate, key, ends, fingerprint, serial FROM certificates WHERE digest = ?", digest)
+        if row is None:
+            return None
+        certificate, key, ends, fingerprint, serial = row
+        return KeptCertificate(certificate, key, ends, fingerprint, int(serial, 16))
+
+    def certified_keys(self) -> frozenset[str]:
+        """The fingerprints of all own keys that were ever certified."""
+        return frozenset(row[0] for row in self._all("SELECT fingerprint FROM certificates"))
 
     # The revocation list
 
@@ -321,7 +335,7 @@ class Store:
                 raise
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            remedy = _remedy(error, self.path.parent)
+            remedy = remedy_for(error, self.path.parent)
             raise StoreError(f"{self.path} could not be written ({error}), nothing changed in it; {remedy}") from None
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -382,16 +396,3 @@ class Store:
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name.value, value),
         )
-
-
-def _remedy(error: Exception, folder: Path) -> str:
-    """What to do about an error of the file or of SQLite (whose primary result code is the lowest byte)."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code in _NOT_OURS:
-        return f"you may not write to {folder}: see to its owner and mode, or name another folder with --home."
-    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
-        return "the disk is full: make room, then repeat the command."
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return "the file is damaged: put a copy of it back, or begin again with a new --home."
-    return "see to the disk and the file, then repeat the command."

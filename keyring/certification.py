@@ -21,7 +21,7 @@ from protocol.secret import Secret
 
 NOTATION_DOMAIN: Final = "countersign.example"
 REQUIRED_NOTATIONS: Final = ("number", "role", "request")
-EXTRA_NOTATIONS: Final = ("confirmed-by", "confirmed-at", "reached-by")
+EXTRA_NOTATIONS: Final = ("confirmed-by", "confirmed-at", "reached-by", "succeeds")
 ROLES: Final = ("customer", "bank")
 VALUE_LIMIT_BYTES: Final = 200
 DAYS_LIMIT: Final = 3660
@@ -32,6 +32,7 @@ _VALUE_FORMS: Final = MappingProxyType(
         "number": re.compile(r"[0-9A-Za-z-]{1,16}"),
         "role": re.compile("|".join(ROLES)),
         "request": re.compile(r"[0-9a-f]{64}"),
+        "succeeds": re.compile(r"[0-9A-F]{40}"),
     }
 )
 _STRONG_DIGESTS: Final = frozenset({8, 9, 10})  # SHA-256, -384, -512
@@ -44,7 +45,8 @@ class Certification:
     """What the authority vouches for: this key, under this user ID, is customer ``number`` in this ``role``.
 
     ``request_digest`` is the SHA-256 of the request, 64 lower-case hex; times are unix seconds; ``certifier`` is the
-    authority's fingerprint. The last three tell how the request was confirmed, "" where that was not recorded.
+    authority's fingerprint. The next three tell how the request was confirmed, "" where that was not recorded;
+    ``succeeds`` is the fingerprint of the key that vouched for this one, "" where none did.
     """
 
     number: str
@@ -57,6 +59,7 @@ class Certification:
     confirmed_by: str = ""
     confirmed_at: str = ""
     reached_by: str = ""
+    succeeds: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,15 @@ def certify(
     notations: Mapping[str, str],
     certifier: str | None = None,
     begins: int | None = None,
+    until: int | None = None,
 ) -> None:
     """Certify exactly ``user_id`` of a key in the authority's home for ``days`` days; a second time renews it.
 
-    It counts from ``begins`` (unix seconds, by default now), which may be earlier for those whose clocks are late; but
-    never from before the keys were made or the certification began that it renews.
-
-    ``notations`` are further ones by their short names: confirmed-by, confirmed-at, reached-by. ``certifier`` may be
-    left out where the home has one secret key. Raises PassphraseError, UnsuitableKey if the key is not as confirmed,
-    and KeyringError if a value cannot be written down or a valid certification says something else.
+    It counts from ``begins`` (unix seconds, by default now), never from before the keys were made or what it renews
+    began; with ``until`` it ends then in place of after ``days``, which count from now. ``notations`` are further ones,
+    by their short names in EXTRA_NOTATIONS. ``certifier`` may be left out where the home has one secret key. Raises
+    PassphraseError, UnsuitableKey if the key is not as confirmed, and KeyringError if a value cannot be written down or
+    a valid certification says something else.
     """
     wanted = {"number": number, "role": role, "request": request_digest, **notations}
     if not 1 <= days <= DAYS_LIMIT:
@@ -127,18 +130,13 @@ def certify(
     earlier = _require_no_contradiction(home, fingerprint, authority, number, role)
     now = int(time.time())
     made_at = (key.primary.created, keys.public_key(home, authority).primary.created)
-    ends = now + days * DAY_SECONDS  # from now on, so that a renewal always ends later
+    ends = now + days * DAY_SECONDS if until is None else until
     wished = now if begins is None else begins
     begins = min(now, max(wished, *made_at, earlier.created + 1 if earlier else 0))
+    expiry = f"seconds={ends - begins}"
     outcome = process.run(
         home,
-        *(
-            "--no-auto-check-trustdb",
-            "--cert-digest-algo",
-            "SHA256",
-            "--default-cert-expire",
-            f"seconds={ends - begins}",
-        ),
+        *("--no-auto-check-trustdb", "--cert-digest-algo", "SHA256", "--default-cert-expire", expiry),
         *("--local-user", f"{authority}!", "--force-sign-key", *arguments, "--quick-sign-key", fingerprint, user_id),
         passphrase=passphrase,
         faked_time=begins if begins < now else None,
@@ -334,6 +332,7 @@ def _read(each: UserId, signature: Signature, ca_fingerprint: str) -> Certificat
         confirmed_by=values.get("confirmed-by", ""),
         confirmed_at=values.get("confirmed-at", ""),
         reached_by=values.get("reached-by", ""),
+        succeeds=values.get("succeeds", ""),
     )
 
 
@@ -359,7 +358,8 @@ def _require_no_contradiction(
 
 
 def _extras(made: Certification) -> dict[str, str]:
-    return dict(zip(EXTRA_NOTATIONS, (made.confirmed_by, made.confirmed_at, made.reached_by), strict=True))
+    values = (made.confirmed_by, made.confirmed_at, made.reached_by, made.succeeds)
+    return dict(zip(EXTRA_NOTATIONS, values, strict=True))
 
 
 def _notation_argument(name: str, value: str) -> str:

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CERTIFICATE_INVALID = "DS0D"
     CERTIFICATE_MISSING = "DS0E"
     CA_UNKNOWN = "DS0F"
+    OTHER_KEY = "DS16"
     SIGNATURE = "DS17"
     KEY_NOT_ACTIVATED = "DS27"
     MALFORMED = "FF01"
@@ -113,6 +114,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.CA_UNKNOWN: Explanation(
         "The key is not certified by this bank's certificate authority.",
         "If it is yours that is missing, get one from the authority in the bank's letter with `customer request`.",
+    ),
+    Reason.OTHER_KEY: Explanation(
+        "Another key counts for this customer number, and this one does not succeed it.",
+        "Use that key, let it vouch for a new one with `customer renew --new-key`, or have the authority revoke it.",
     ),
     Reason.SIGNATURE: Explanation(
         "The signature does not fit the data or the key.",

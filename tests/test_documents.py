@@ -48,6 +48,7 @@ def test_the_walk_through_the_four_stages_and_the_screen_of_the_readme(short_tmp
     play([*walk, Step("export CUSTOMER_HOME=alice", ()), *screen], short_tmp)
 
 
+@pytest.mark.timeout(600)  # some seventy commands, each a process of its own
 def test_the_ceremony_with_its_mistakes_renewal_and_revocation(short_tmp: Path) -> None:
     """docs/ceremony.md, from its first command to its last, in an empty folder."""
     walk = steps((ROOT / "docs" / "ceremony.md").read_text())

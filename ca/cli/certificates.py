@@ -93,21 +93,30 @@ def renew(certificate: str, days: int, out: IO[bytes] | None, passphrase_file: P
 def revoke(certificate: str, reason: str, operator: str | None, passphrase_file: Path | None, home: Path) -> None:
     """Revoke a CERTIFICATE, by customer number or fingerprint, for ever, and put a new revocation list out.
 
-    Both forms are revoked, with all renewals. The key cannot be certified again: its owner makes a new one.
+    Both forms are revoked, with all renewals; by a customer number every key that counts for it, by a fingerprint that
+    key alone. A key cannot be certified again: its owner makes a new one.
 
     \b
     Example:  ca revoke 1001 --reason key-compromise
     """
     with Authority.open(home) as authority:
         found = inventory.find(authority, certificate, int(time.time()))
-        revoking.require_revocable(authority, found, int(time.time()))
-        click.echo(f"The certificate of the {found.role} {found.number}, {found.name}, key {found.fingerprint}.")
-        lost = given_up.found(authority, found.fingerprint)
-        if lost is not None:
-            click.echo(f"Its owner declared the key invalid on {format_time(lost.received)}.")
+        every_key = certificate.strip() == found.number
+        live = revoking.require_revocable(authority, found, int(time.time()), every_key=every_key)
+        for fingerprint in dict.fromkeys(each.fingerprint for each in live):
+            click.echo(f"The certificate of the {found.role} {found.number}, {found.name}, key {fingerprint}.")
+            lost = given_up.found(authority, fingerprint)
+            if lost is not None:
+                click.echo(f"Its owner declared the key invalid on {format_time(lost.received)}.")
         passphrase = passphrase_from(passphrase_file)
         issued = revoking.revoke(
-            authority, found, reason=reason, operator=operator or user(), passphrase=passphrase, clock=time.time
+            authority,
+            found,
+            reason=reason,
+            operator=operator or user(),
+            passphrase=passphrase,
+            clock=time.time,
+            every_key=every_key,
         )
     click.echo(
         f"Revoked. The revocation list {issued.number} lies at the desk; the bank takes it by itself, or at once with:"

@@ -12,6 +12,7 @@ from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.cli.options import home_option, operator_option, passphrase_from, passphrase_option, table, user
 from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
+from ca.vouching import OVERLAP_DAYS_LIMIT
 from keyring.console import json_text, read_caller_code, with_json
 from protocol.orders import format_time
 
@@ -87,7 +88,7 @@ def confirm(
         caller_code = read_caller_code(caller_code_file).reveal().decode(errors="replace")
     mailed = notice.read(DOCUMENT_LIMIT_BYTES + 1) if notice else None
     with Authority.open(home) as authority:
-        waiting = ceremony.waiting_request(authority, request)
+        waiting = ceremony.waiting_request(authority, request, int(time.time()))
         content = waiting.content
         address = f" <{content.number}@{content.domain}>" if content.domain else ""
         click.echo(f"Request {waiting.identifier}: the {content.role} {content.number}, {content.name}{address}.")
@@ -130,26 +131,53 @@ def reopen(request: str, reason: str, operator: str | None, home: Path) -> None:
     type=click.File("wb", lazy=True),
     help="Also write it to a file, with all that its owner needs, to be mailed.",
 )
+@click.option(
+    "--overlap-days",
+    type=click.IntRange(1, OVERLAP_DAYS_LIMIT),
+    help="How long the key that vouches for this one goes on counting; default: overlap_days in ca.toml, which is 14.",
+)
+@operator_option
 @passphrase_option
 @home_option
-def issue(request: str, days: int, out: IO[bytes] | None, passphrase_file: Path | None, home: Path) -> None:
+def issue(
+    request: str,
+    days: int,
+    out: IO[bytes] | None,
+    overlap_days: int | None,
+    operator: str | None,
+    passphrase_file: Path | None,
+    home: Path,
+) -> None:
     """Certify the key of a confirmed REQUEST, in OpenPGP and in X.509, and put both out at the desk.
 
-    Issuing again what is issued puts the same certificate out again.
+    A request that the customer's key before vouches for needs no confirmation; both keys count for some days. Issuing
+    again what is issued puts the same certificate out again.
 
     \b
     Example:  ca issue 3f9a --days 90
     """
     with Authority.open(home) as authority:
-        issuing.require_issuable(authority, request)
+        issuing.require_issuable(authority, request, int(time.time()))
         passphrase = passphrase_from(passphrase_file)
-        made = issuing.issue(authority, request, days=days, passphrase=passphrase, clock=time.time)
+        made = issuing.issue(
+            authority,
+            request,
+            days=days,
+            passphrase=passphrase,
+            clock=time.time,
+            operator=operator or user(),
+            overlap_days=overlap_days or authority.configuration.overlap_days,
+        )
+        before = inventory.last_of(authority, made.succeeds)
         if out:
             out.write(issuing.for_mail(authority, made, int(time.time())))
     click.echo(
         f"Certified until {format_time(made.expires)}: the {made.role} {made.number}, {made.name}.\n"
         f"The certificate lies at the desk; its owner takes it with: {made.role} fetch"
     )
+    if before:
+        until = format_time(before.ends)
+        click.echo(f"The key before, {before.fingerprint}, vouched for it; it counts beside it until {until}.")
 
 
 def _caller(role: str, caller_code: str | None, called_back: str | None) -> Caller:

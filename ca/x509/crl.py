@@ -52,8 +52,11 @@ class RevocationList:
     next_update: int
     revoked: Mapping[int, Revocation] = field(repr=False)
 
-    def require_current(self, at: int) -> None:
-        """Raises CertificateRefused unless the list may be relied on at ``at``."""
+    def require_begun(self, at: int) -> None:
+        """Raises CertificateRefused for a list whose time has not come at ``at``: whoever took it would take no other.
+
+        The authority signs lists ahead, for its desk to hand out when their time has come.
+        """
         # A list is taken within seconds of its making, by machines whose clocks differ.
         if at < self.this_update - CLOCK_TOLERANCE_SECONDS:
             raise CertificateRefused(
@@ -61,6 +64,10 @@ class RevocationList:
                 f"The revocation list {self.number} is dated {format_time(self.this_update)}, in the future; compare"
                 " this machine's clock with the authority's.",
             )
+
+    def require_current(self, at: int) -> None:
+        """Raises CertificateRefused unless the list may be relied on at ``at``."""
+        self.require_begun(at)
         if at > self.next_update:
             raise CertificateRefused(
                 "crl-current",

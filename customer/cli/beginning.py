@@ -1,17 +1,18 @@
-"""From the letter to the first transfer and on: init, register, request, fetch, renew, revoke, status."""
+"""From the letter on: init, register, request; how things stand, and giving a key up: fingerprint, revoke, status."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from customer.cli.common import (
+    asks_for_passphrase,
     open_home,
     pairs,
     read_letter,
     table,
     with_letter,
+    with_no_passphrase,
     with_passphrase,
 )
 from customer.errors import CustomerError, NotReady
@@ -19,7 +20,6 @@ from keyring.console import is_terminal, json_text, read_passphrase, with_home, 
 from keyring.printable import printable
 
 if TYPE_CHECKING:
-    from customer.ceremony import Fetched
     from protocol.letter import Letter
 
 _HOME = with_home("CUSTOMER_HOME")
@@ -48,7 +48,7 @@ _GIVEN = (
 @click.option("--authority-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
 @click.option("--domain", metavar="DOMAIN", help="The bank's domain, if its letter names one.")
 @with_passphrase
-@click.option("--no-passphrase", is_flag=True, help="Leave the private key unprotected (for tests and machines).")
+@with_no_passphrase
 def init(
     home: Path, letter: Path | None, passphrase_file: Path | None, no_passphrase: bool, **given: str | None
 ) -> None:
@@ -62,13 +62,9 @@ def init(
     from keyring import readout
     from keyring.home import require_gnupg
 
-    if passphrase_file and no_passphrase:
-        raise click.UsageError("Give --passphrase-file or --no-passphrase, not both.")
     if letter and any(given.values()):
         raise click.UsageError("Give --letter or the single values, not both: the letter has all of them.")
-    ask = not (passphrase_file or no_passphrase)
-    if ask and not is_terminal() and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        raise click.UsageError("GnuPG cannot ask for a passphrase here; give --passphrase-file or --no-passphrase.")
+    ask = asks_for_passphrase(passphrase_file, no_passphrase=no_passphrase)
     require_gnupg()
     wanted = ceremony.from_letter(read_letter(letter) if letter else _typed_letter(given))
     passphrase = read_passphrase(passphrase_file) if passphrase_file else None
@@ -143,69 +139,6 @@ def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json:
     click.echo("\nNext, once the authority has issued it: customer fetch")
 
 
-@click.command(epilog="Example: customer fetch")
-@_HOME
-@click.option(
-    "--in",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Take everything from a file that the authority has mailed (`ca issue --out`), in place of from its desk.",
-)
-@with_json
-def fetch(home: Path, file: Path | None, as_json: bool) -> None:
-    """Take your certificate, the bank's and the revocation list, and verify them.
-
-    Each certificate has two forms, OpenPGP and X.509, for one and the same key.
-    """
-    from customer import ceremony
-
-    with open_home(home) as customer:
-        fetched = ceremony.fetch(customer, file)
-    if as_json:
-        click.echo(json_text(_fetched_facts(fetched)))
-    elif fetched.until is None:
-        click.echo(ceremony.explain_state(fetched.state))
-    else:
-        click.echo(_fetched_text(fetched))
-        click.echo('Next: customer send --to 1002 --amount 25.00 --description "rent"')
-
-
-@click.command(epilog="Example: customer renew")
-@_HOME
-@click.option(
-    "--in",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Take it from a file that the authority has mailed (`ca renew --out`), in place of from its desk.",
-)
-@with_json
-def renew(home: Path, file: Path | None, as_json: bool) -> None:
-    """Take your renewed certificate: the same key with new dates, without a new call.
-
-    The authority's operator renews it with `ca renew` before it ends. Nothing changes here until that is done.
-    """
-    from customer import ceremony
-
-    with open_home(home) as customer:
-        if ceremony.certified_until(customer) is None:
-            raise NotReady("There is no certificate to renew yet; see `customer status`.")
-        fetched, number = ceremony.fetch(customer, file), customer.number
-    renewed = fetched.until is not None and fetched.until > (fetched.before or 0)
-    if as_json:
-        click.echo(json_text({"renewed": renewed} | _fetched_facts(fetched)))
-    elif renewed:
-        click.echo(f"Renewed. {_fetched_text(fetched)}")
-    elif fetched.until is None:
-        click.echo(ceremony.explain_state(fetched.state))
-    else:
-        click.echo(
-            f"Not renewed yet. {_fetched_text(fetched)}\n"
-            f"Next: ask the authority's operator to run `ca renew {number}`, then repeat: customer renew"
-        )
-
-
 @click.command(epilog="Example: customer revoke --certificate /media/stick/my-key.rev")
 @_HOME
 @click.option(
@@ -255,19 +188,24 @@ def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> No
 @click.command(epilog="Example: customer fingerprint --bank")
 @_HOME
 @click.option("--bank", "whose", flag_value="bank", help="The bank's fingerprint, as pinned from the letter.")
+@click.option("--new", "whose", flag_value="new", help="Of your new key that is not in use yet.")
 @click.option("--ca", "whose", flag_value="authority", help="The authority's fingerprint, as pinned from the letter.")
 @with_readout
 @with_json
 def fingerprint(home: Path, whose: str | None, digits: bool, qr: bool, qr_file: Path | None, as_json: bool) -> None:
     """Show a fingerprint as 20 words, to be read out, and as hex."""
-    from customer import config
+    from customer import rotation
     from keyring import readout
 
-    settings = config.read(home)
-    pinned = {"bank": settings.bank.fingerprint, "authority": settings.authority.fingerprint}
-    value = pinned[whose] if whose else settings.customer.key
-    if not value:
-        raise NotReady("There is no key yet; repeat `customer init`.")
+    with open_home(home) as customer:
+        if whose == "new":
+            new = rotation.pending(customer)
+            if new is None:
+                raise NotReady("There is no new key; make one with `customer renew --new-key`.")
+            value = new.fingerprint
+        else:
+            pinned = {"bank": customer.config.bank.fingerprint, "authority": customer.config.authority.fingerprint}
+            value = pinned[whose] if whose else customer.key
     if qr_file:
         readout.write_qr(value, qr_file)
     if as_json:
@@ -355,28 +293,6 @@ def _typed_letter(given: dict[str, str | None]) -> "Letter":
         caller_code="",
         domain=domain,
     )
-
-
-def _fetched_facts(fetched: "Fetched") -> dict[str, object]:
-    return {
-        "state": fetched.state.value,
-        "certified_until": _time(fetched.until),
-        "revocation_list": fetched.crl_number or None,
-        "revocation_list_until": _time(fetched.crl_until),
-    }
-
-
-def _fetched_text(fetched: "Fetched") -> str:
-    return (
-        f"Your key is certified until {_time(fetched.until)}; the bank's is certified, too. Both forms of both were "
-        f"verified.\nRevocation list {fetched.crl_number} counts until {_time(fetched.crl_until)}; neither is in it."
-    )
-
-
-def _time(seconds: int | None) -> str | None:
-    from protocol.orders import format_time
-
-    return format_time(seconds) if seconds else None
 
 
 def _read_out(value: str) -> str:

@@ -1,5 +1,6 @@
 """Options and looks that several commands share."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -31,6 +32,20 @@ with_passphrase = click.option(
     metavar="FILE",
     help="File whose first line opens your key; otherwise GnuPG asks where it has to.",
 )
+
+with_no_passphrase = click.option(
+    "--no-passphrase", is_flag=True, help="Leave the private key unprotected (for tests and machines)."
+)
+
+
+def asks_for_passphrase(file: Path | None, *, no_passphrase: bool) -> bool:
+    """Whether GnuPG asks for a new key's passphrase; UsageError where it could not."""
+    if file and no_passphrase:
+        raise click.UsageError("Give --passphrase-file or --no-passphrase, not both.")
+    ask = not (file or no_passphrase)
+    if ask and not is_terminal() and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        raise click.UsageError("GnuPG cannot ask for a passphrase here; give --passphrase-file or --no-passphrase.")
+    return ask
 
 
 def with_stage(command: Command) -> Command:

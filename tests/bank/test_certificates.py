@@ -241,7 +241,7 @@ def test_a_second_key_for_a_number_counts_only_when_the_first_is_revoked(own_cou
     with own_counter.session(town.alice, CERTIFIED) as talk:
         talk.pay("first-key")
     found = refusal(own_counter, town.impostor, **second)
-    assert found[:2] == (Reason.CERTIFICATE_INVALID, "certificate")
+    assert found[:2] == (Reason.OTHER_KEY, "certificate")
     assert "another key" in found[2]
     assert "`ca revoke`" in found[2]
     renewed = forged(town, town.alice, ends=2 * DAYS * DAY)  # the same key, new dates: a renewal
@@ -264,7 +264,7 @@ def test_of_two_keys_opened_at_once_the_first_to_speak_counts(own_counter: Count
         first.pay("first")
         answer = second.ask(AskBalance(number=3))
         assert isinstance(answer, Refusal)
-        assert (answer.number, answer.reason, answer.field) == (0, Reason.CERTIFICATE_INVALID, "certificate")
+        assert (answer.number, answer.reason, answer.field) == (0, Reason.OTHER_KEY, "certificate")
         assert receive(second.connection) is None
         assert first.pay("still").status is Status.SETTLED
 

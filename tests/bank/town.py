@@ -76,16 +76,16 @@ class Town:
             end = at + int(days * DAY)
             return bridge.make_crl(key, root, number=number, at=at, next_update=end, revoked=entries)
 
-    def certified_for(self, person: Person, number: str, role: str, *, days: int = DAYS) -> bytes:
+    def certified_for(self, person: Person, number: str, role: str, *, days: int = DAYS, succeeds: str = "") -> bytes:
         """The person's key as an authority would have certified it for something else, in a copy of its home."""
-        path = self.folder / f"ca-{number}-{role}-{days}"
+        path = self.folder / f"ca-{number}-{role}-{days}{succeeds[:8]}"
         kept = path / "certified.pgp"
         if kept.exists():
             return kept.read_bytes()
         shutil.copytree(self.authority.path, path, ignore=shutil.ignore_patterns("S.*", "*.lock"))
         home = Home.open(path)
         try:
-            kept.write_bytes(certified_by(home, person.home, person.fingerprint, number, role, days))
+            kept.write_bytes(certified_by(home, person.home, person.fingerprint, number, role, days, succeeds))
         finally:
             home.stop()
         return kept.read_bytes()
@@ -162,7 +162,13 @@ def make_town(folder: Path) -> Town:
 
 
 def certified_by(
-    ca: Home, home: Home, fingerprint: str, number: str, role: str = "customer", days: int = DAYS
+    ca: Home,
+    home: Home,
+    fingerprint: str,
+    number: str,
+    role: str = "customer",
+    days: int = DAYS,
+    succeeds: str = "",
 ) -> bytes:
     """The key of a home, certified by this authority; with the same key again, a renewal."""
     keys.import_key(ca, keys.export_minimal(home, fingerprint), expected_fingerprint=fingerprint)
@@ -176,7 +182,7 @@ def certified_by(
         request_digest=REQUEST,
         days=days,
         passphrase=PASSPHRASE,
-        notations={},
+        notations={"succeeds": succeeds} if succeeds else {},
     )
     return keys.export(ca, fingerprint)
 

@@ -130,7 +130,7 @@ def confirm(
 ) -> Confirmation | Mistake:
     return ceremony.confirm(
         authority,
-        ceremony.waiting_request(authority, identifier),
+        ceremony.waiting_request(authority, identifier, int(time.time())),
         heard=heard,
         caller=caller,
         operator="operator",
@@ -201,8 +201,10 @@ def issued_to(authority: Authority, applicant: Applicant) -> Certificate:
     return inventory.find(authority, applicant.fingerprint, int(time.time()))
 
 
-def openssl_verifies(folder: Path, offered: Certified, public: AuthorityKey, crl: bytes | None, role: str) -> str:
-    """What `openssl verify` says of a certificate for its role's purpose: "OK", or its complaint."""
+def openssl_verifies(
+    folder: Path, offered: Certified, public: AuthorityKey, crl: bytes | None, role: str, at: int | None = None
+) -> str:
+    """What `openssl verify` says of a certificate for its role's purpose, now or ``at``: "OK", or its complaint."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for name, label, der in (
         ("leaf", "CERTIFICATE", offered.certificate),
@@ -210,8 +212,9 @@ def openssl_verifies(folder: Path, offered: Certified, public: AuthorityKey, crl
         ("crl", "X509 CRL", crl or b""),
     ):
         (folder / name).write_text(pem(label, der))
-    checked = ("-crl_check", "-CRLfile", str(folder / "crl")) if crl is not None else ()
+    checked: tuple[str, ...] = ("-crl_check", "-CRLfile", str(folder / "crl")) if crl is not None else ()
     purpose = "sslserver" if role == "bank" else "sslclient"
+    checked += ("-attime", str(at)) if at is not None else ()
     arguments = ("-purpose", purpose, *checked, "-CAfile", str(folder / "root"), str(folder / "leaf"))
     outcome = subprocess.run(
         ("openssl", "verify", "-x509_strict", *arguments),

@@ -1,14 +1,19 @@
 """Keys that are costly to make are made once for all tests of the authority; each test has its own copy of a folder."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ca.authority import Authority
+from keyring import keys
+from keyring.home import Home
 from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, opened
+from tests.ca.heirs import Heirs
 
 
 def make_authority(path: Path) -> None:
@@ -59,3 +64,14 @@ def authority(cast: Cast, short_tmp: Path) -> Iterator[Authority]:
     """An authority that has certified the bank and nobody else."""
     with opened(cast.with_bank, short_tmp / "ca") as authority:
         yield authority
+
+
+@pytest.fixture(scope="session")
+def heirs(cast: Cast, make_short_tmp: Callable[[], Path]) -> Iterator[Heirs]:
+    folder = make_short_tmp() / "alice"
+    shutil.copytree(cast.alice.home.path, folder, ignore=shutil.ignore_patterns("S.*"))
+    home = Home.open(folder)
+    first = replace(cast.alice, home=home)
+    made = [replace(first, fingerprint=keys.new_customer_key(home, "Alice (1001)", None)) for _ in range(2)]
+    yield Heirs(first, *made)
+    home.stop()

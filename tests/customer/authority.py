@@ -35,9 +35,14 @@ class Authority:
     def public(self) -> AuthorityKey:
         return AuthorityKey(key=keys.export(self.home, self.fingerprint), root=self.root)
 
-    def certify(self, holder: Home, number: str, role: str, days: int = DAYS) -> Certified:
-        """Both forms for the one secret key in a home, without any ceremony; with the same key again, a renewal."""
-        (key,) = keys.secret_keys(holder)
+    def certify(
+        self, holder: Home, number: str, role: str, days: int = DAYS, *, fingerprint: str = "", succeeds: str = ""
+    ) -> Certified:
+        """Both forms for the one secret key in a home, without any ceremony; with the same key again, a renewal.
+
+        Where there are several, ``fingerprint`` tells which one; ``succeeds`` is that of the key before it.
+        """
+        (key,) = (each for each in keys.secret_keys(holder) if not fingerprint or each.fingerprint == fingerprint)
         name = key.user_ids[0].text
         public = keys.export_minimal(holder, key.fingerprint)
         keys.import_key(self.home, public, expected_fingerprint=key.fingerprint)
@@ -50,7 +55,7 @@ class Authority:
             request_digest="0" * 64,
             days=days,
             passphrase=PASSPHRASE,
-            notations={},
+            notations={"succeeds": succeeds} if succeeds else {},
             certifier=self.fingerprint,
         )
         made = certification.read_certification(self.home, key.fingerprint, self.fingerprint)

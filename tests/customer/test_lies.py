@@ -67,9 +67,8 @@ def old_head(stand: Stand, receipt: Receipt) -> Receipt:
 
 
 def strangers_head(stand: Stand, receipt: Receipt) -> Receipt:
-    home = stand.customer("bob")
-    home.store.close()
-    return edited(receipt, head=openpgp.sign(home.keys, home.key, canonical.encode(the_head(stand, receipt))))
+    with stand.customer("bob") as home:
+        return edited(receipt, head=openpgp.sign(home.keys, home.key, canonical.encode(the_head(stand, receipt))))
 
 
 def flipped(data: bytes) -> bytes:

@@ -325,6 +325,7 @@ DIFFERENCES: tuple[tuple[Comparison, str, str], ...] = (
     (codes, "The balance is too low", "The balance is too high"),
     (codes, "| `busy` | refusal |", "| `lazy` | refusal |"),
     (enumerations, "`confirmed`, `locked`, `issued` or", "`confirmed`, `issued` or"),
+    (messages_and_fields, "| `succeeds` | fingerprint or null |", "| `succeeds` | fingerprint |"),
     (enumerations, "| status | `ACSC` (settled) or", "| status | `ACSC` (settled), `PDNG` or"),
     (patterns, "wholly `[A-Za-z0-9-]{1,35}`", "wholly `[A-Za-z0-9-]{1,36}`"),
     (shared_limits, "| `AMOUNT_MINOR` | 1000000000000000 |", "| `AMOUNT_MINOR` | 100000000000000 |"),

@@ -53,6 +53,7 @@ ca       --days             --days        crl --home {ca} --days 0 --passphrase-
 ca       --passphrase-file  nowhere       crl --home {ca} --passphrase-file {nowhere}
 ca       --home             nowhere       crl --home {nowhere} --passphrase-file {secret}
 ca       certificate        9999          renew --home {ca} 9999 --passphrase-file {secret}
+ca       --overlap-days     --overlap     issue --home {ca} 1001 --overlap-days 0 --passphrase-file {secret}
 ca       --days             --days        renew --home {ca} 1001 --days 0 --passphrase-file {secret}
 ca       --passphrase-file  nowhere       renew --home {ca} 1001 --passphrase-file {nowhere}
 ca       --home             nowhere       renew --home {nowhere} 1001 --passphrase-file {secret}
@@ -154,6 +155,9 @@ customer --home             --home        fingerprint --home {nowhere}
 customer --qr-file          qr            fingerprint --home {alice} --qr-file {nowhere}/qr.png
 customer --in               text          renew --home {alice} --in {text}
 customer --home             --home        renew --home {nowhere}
+customer --out              --new-key     renew --home {alice} --out {new}
+customer --out              out           renew --home {alice} --new-key --no-passphrase --out {nowhere}/out
+customer --passphrase-file  passphrase    renew --home {alice} --new-key --passphrase-file {nothing}
 customer --certificate      revocation    revoke --home {alice} --certificate {text} --out {new}
 customer --out              out           revoke --home {alice} --out {nowhere}/out
 customer --home             --home        revoke --home {nowhere}
@@ -212,6 +216,7 @@ ANYTHING_GOES = {("ca", "confirm", "--operator"), ("ca", "confirm", "--home"), (
     ("ca", "reopen", "--operator"),
     ("ca", "revoke", "--operator"),
     ("ca", "renew", "--out"),
+    ("ca", "issue", "--operator"),
 }
 JSON = """
 ca       requests

@@ -27,7 +27,7 @@ def long_list(stand: Stand) -> Iterator[None]:
     with closing(sqlite3.connect(ca / "ca.sqlite")) as database, database:
         database.executemany(
             "INSERT INTO certificates VALUES (?, ?, ?, 'customer', 'Some One', ?, ?, ?, x'', x'', x'', '', ?,"
-            " 'superseded', 'operator')",
+            " 'superseded', '', 'operator')",
             (
                 (f"7{number:039x}", f"{number:064x}", str(10**9 + number), f"{number:040X}", now, now + 9999, now)
                 for number in range(ENTRIES)

@@ -17,7 +17,7 @@ from tests.bank.counter import BALANCE, Counter, Talk, at_counter, entry_of
 from tests.bank.town import SECONDS, Town
 from tests.trials.load.bank_process import Tell, bank_process
 
-DEAF = 40
+DEAF = 25
 LINES = 500
 REQUESTS = 64
 MEBIBYTE = 1024 * 1024

@@ -112,14 +112,15 @@ def test_trial_38_at_three_times_the_capacity_the_goodput_stays(town: Town, shor
         busy: list[str] = []
         receipts = 0
         for attempt in range(ATTEMPTS):
-            peak, per_second = 0.0, 400.0
+            peak, per_second, behind = 0.0, 400.0, 0
             while True:  # the capacity: what is answered of more and more, until more is offered than can be answered
                 told, _ = offer(talks, prefix=f"ramp-{attempt}-{per_second:.0f}", seconds=2, per_second=per_second)
                 goodput = _count(told) / 2
                 receipts += _everything(told)
                 peak = max(peak, goodput)
                 busy += [identifier for each in told for identifier in each.identifiers]
-                if goodput < 0.8 * per_second:
+                behind += goodput < 0.8 * per_second
+                if behind == 2:  # once may be a machine that had other things to do
                     break
                 per_second *= 1.5
             told, sent = offer(talks, prefix=f"over-{attempt}", seconds=5, per_second=3 * peak)
