@@ -155,6 +155,13 @@ class Authority:
         """The keys that this authority has certified for the role bank, by certificates that count."""
         return tuple(each.key for each in self.banks(now))
 
+    def has_domain(self, request: Request, now: int) -> bool:
+        """Whether a customer's request is for no mail address, or for one at a domain of a bank certified here."""
+        content = request.content
+        if content.role == BANK or not content.domain:
+            return True
+        return content.domain in {claimed_request(each.request).content.domain for each in self.banks(now)}
+
     def banks(self, now: int) -> tuple[Certificate, ...]:
         """The certificates for the role bank that count at ``now`` (unix seconds)."""
         return tuple(each for each in self.decisions.certificates() if each.role == BANK and each.is_live(now))

@@ -9,7 +9,7 @@ from ca.documents import BANK, CUSTOMER
 from ca.errors import CeremonyError, NoticeError
 from ca.messages import State
 from ca.notices import AccountNotice, open_notice
-from ca.requests import Request, claimed_request
+from ca.requests import Request
 from ca.vouching import is_vouched
 from keyring import keys, readout
 
@@ -144,13 +144,10 @@ def _require_waiting(authority: Authority, request: Request, now: int) -> None:
 
 def _require_domain(authority: Authority, request: Request, now: int) -> None:
     """Nobody is certified under a mail address that is not of a bank which this authority has certified."""
-    content = request.content
-    if content.role == BANK or not content.domain:
-        return
-    if content.domain not in {claimed_request(each.request).content.domain for each in authority.banks(now)}:
+    if not authority.has_domain(request, now):
         raise CeremonyError(
-            f"The request is for an address at {content.domain}, and no certified bank has that domain; do not confirm"
-            " it. Have the applicant begin again with the bank's letter: `customer init --home NEW-FOLDER`."
+            f"The request is for an address at {request.content.domain}, and no certified bank has that domain; do not"
+            " confirm it. Have the applicant begin again with the bank's letter: `customer init --home NEW-FOLDER`."
         )
 
 

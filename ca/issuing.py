@@ -46,6 +46,7 @@ def issue(
         certificate = authority.decisions.certificate(request.digest)
         if certificate is None:
             now = int(clock())
+            _require_domain(authority, request, now)
             before = _predecessor(authority, request, now)
             if before is not None:
                 _require_overlap(overlap_days)
@@ -204,6 +205,15 @@ def _end_later(authority: Authority, before: Certificate, overlap_days: int, pas
             authority.decisions.revoke(each.serial, at=ends, reason=SUPERSEDED, operator=SUCCESSION, key=last.key)
     with authority.signing(passphrase) as signing:
         lists.issue_list(authority.decisions, signing.key, signing.root, days=lists.DEFAULT_DAYS, at=now)
+
+
+def _require_domain(authority: Authority, request: Request, now: int) -> None:
+    """Asked again here, since nobody is called about a request that a key vouches for."""
+    if not authority.has_domain(request, now):
+        raise IssuingError(
+            f"The request is for an address at {request.content.domain}, and no certified bank has that domain; nothing"
+            " was issued."
+        )
 
 
 def _require_free(authority: Authority, request: Request, now: int, succeeds: str) -> None:

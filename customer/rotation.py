@@ -103,7 +103,7 @@ def _next_key(home: CustomerHome, *, ask: bool) -> str:
     kept = home.store.fact(Fact.NEXT_KEY)
     if kept:
         return kept.decode()
-    user_id = keys.user_id(home.config.customer.name, home.number)
+    user_id = keys.user_id(home.config.customer.name, home.number, home.config.bank.domain)
     found = _unused(home, user_id)
     if not found:
         home.keys.stop()  # an interrupted one may have left a gpg at work; without its agent it makes no second key
@@ -141,6 +141,7 @@ def _message(home: CustomerHome, fingerprint: str) -> bytes:
         role="customer",
         number=home.number,
         name=home.config.customer.name,
+        domain=home.config.bank.domain,
         passphrase=home.secrets.passphrase,
         clock=home.world.clock,
         succeeds=home.key,

@@ -12,12 +12,13 @@ import pytest
 
 from ca import revoking, webkeys
 from ca.authority import Authority
-from ca.errors import CeremonyError
+from ca.decisions import Confirmation
+from ca.errors import CeremonyError, IssuingError
 from ca.publishing import publish
 from ca.webkeys import Entry, files, hashed
 from keyring import keys
 from keyring.home import Home
-from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, confirm, file, issued_to, opened
+from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, confirm, file, issue, issued_to, opened
 
 DOMAIN, SECONDS = "bank.example", 60
 
@@ -220,7 +221,7 @@ def test_what_expired_is_taken_away_and_files_of_others_stay(
 
 
 def test_trial_48_address_at_another_domain_than_the_banks_is_not_confirmed(
-    authority: Authority, short_tmp: Path
+    authority: Authority, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A customer of this bank who asks to be certified under a stranger's mail address."""
     home = Home.create(short_tmp / "bob", own_keys=True)
@@ -228,4 +229,11 @@ def test_trial_48_address_at_another_domain_than_the_banks_is_not_confirmed(
     bob = Applicant(home, fingerprint, "customer", "1002", "Bob", "other.example")
     with pytest.raises(CeremonyError, match="no certified bank has that domain"):
         confirm(authority, file(authority, bob.request()), bob.words)
+    # Nor is it issued, however it came to be confirmed: a key that vouches for another needs no call.
+    identifier = file(authority, bob.request())
+    with monkeypatch.context() as patch:
+        patch.setattr(Authority, "has_domain", lambda *_: True)
+        assert isinstance(confirm(authority, identifier, bob.words), Confirmation)
+    with pytest.raises(IssuingError, match="no certified bank has that domain"):
+        issue(authority, identifier)
     home.stop()
