@@ -87,7 +87,7 @@ class CustomerHome:
 
         Raises NotReady before it is made.
         """
-        found = (self.store.fact(Fact.KEY) or b"").decode() or self.config.customer.key
+        found = self.store.text(Fact.KEY) or self.config.customer.key
         if not found:
             raise NotReady("There is no key yet; repeat `customer init`.")
         return found
