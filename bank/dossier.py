@@ -16,7 +16,6 @@ from bank.posting import Posting
 from bank.storage import Ledger
 from protocol import canonical
 from protocol.evidence import Certificates
-from protocol.orders import parse_time
 from protocol.receipts import TreeHead
 
 
@@ -66,8 +65,8 @@ class Dossier:
                 certificates=self._certificates(authority, bank_certificate, row.der, row.crl),
             ),
             self.signer,
-            # Never earlier than the head, which is never earlier than the entry, whatever the clock says.
-            max(int(self.clock()), int(parse_time(said.time, "time").timestamp())),
+            # Never earlier than the entry, whatever the clock says.
+            max(int(self.clock()), row.booked_at),
         )
 
     def _certificates(

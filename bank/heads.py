@@ -16,7 +16,7 @@ from bank.log import Log
 from bank.storage import Ledger
 from protocol import canonical
 from protocol.errors import MalformedContent
-from protocol.orders import format_time
+from protocol.orders import format_time, parse_time
 from protocol.receipts import TreeHead
 
 FILE_NAME: Final = "newest-head.pgp"
@@ -25,6 +25,11 @@ FILE_NAME: Final = "newest-head.pgp"
 
 class HeadSigner(Protocol):
     """What signs heads; keyring.signature.HeadSigner is one."""
+
+    @property
+    def earliest(self) -> int:
+        """The earliest time (unix seconds) that a signature can bear."""
+        ...
 
     def sign(self, content: bytes, at: int) -> bytes:
         """The OpenPGP message of ``content``, dated ``at`` (unix seconds)."""
@@ -42,6 +47,11 @@ class SignedHead:
     size: int
     content: bytes
     message: bytes
+
+    @property
+    def signed_at(self) -> float:
+        """Unix seconds, by the clock of that time."""
+        return parse_time(canonical.decode_signed(TreeHead, self.content).time, "time").timestamp()
 
 
 class Heads:
@@ -79,26 +89,19 @@ class Heads:
 
         A size that the log does not have gets the head of the log as it is. Raises what the signer raises.
         """
-        newest = self._newest
-        if size is not None and newest is not None and newest.size >= size:
-            return newest
+        if size is not None and (known := self._known(size)):
+            return known
         with self._lock:
-            newest = self._newest
-            if size is not None and newest is not None and newest.size >= size:
-                return newest
+            if size is not None and (known := self._known(size)):
+                return known
             with self._ledger.reading() as connection:
-                current, booked_at = connection.execute(
-                    select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1, func.max(schema.entry.c.booked_at))
-                ).one()
-            if newest is not None and newest.size >= current:
-                return newest
-            return self._sign(current, booked_at or 0)
+                current = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
+            return self._known(current) or self._sign(current)
 
-    def sign(self, size: int, booked_at: int) -> SignedHead:
-        """The head of the first ``size`` entries, the last of which was booked at ``booked_at``."""
+    def sign(self, size: int) -> SignedHead:
+        """The head of the first ``size`` entries, or of more."""
         with self._lock:
-            newest = self._newest
-            return newest if newest is not None and newest.size >= size else self._sign(size, booked_at)
+            return self._known(size) or self._sign(size)
 
     def store(self, connection: Connection | None = None) -> None:
         """Stores the newest head if it is not stored yet, in the given write transaction or in one of its own.
@@ -119,9 +122,22 @@ class Heads:
         """The transaction given to :meth:`store` was rolled back."""
         self._stored_size = -1
 
-    def _sign(self, size: int, booked_at: int) -> SignedHead:
-        # A head is never older than what it covers, also when the clock was set back.
-        at = max(int(self._clock()), booked_at)
+    def _known(self, size: int) -> SignedHead | None:
+        """The newest head, if it is of at least ``size`` entries and not from the future.
+
+        A clock that was ahead has dated such a one; nobody whose clock is right accepts it.
+        """
+        newest = self._newest
+        latest = max(self._clock(), self._signer.earliest)
+        return newest if newest and newest.size >= size and newest.signed_at <= latest else None
+
+    def _sign(self, size: int) -> SignedHead:
+        # Dated by the clock, which may be behind the last booking where it has been set back: a signature is of the
+        # moment when it is made, and one from the future would be refused until that has come. A clock behind the key
+        # itself is surely wrong.
+        newest = self._newest
+        size = max(size, newest.size if newest else 0)
+        at = max(int(self._clock()), self._signer.earliest)
         content = canonical.encode(
             TreeHead(
                 bank=self._ledger.bank,

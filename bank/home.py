@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 
 from bank import config as configuration
@@ -173,7 +174,8 @@ class BankHome:
     def verify(self, message: bytes) -> bytes | None:
         """The content of a message that this bank signed, else None."""
         expected = SignedByBank(self.config.fingerprint, self.signing_subkeys, certified=False)
-        opened = open_once(self.gnupg, message, expected)
+        # The bank believes itself whatever its clock says: one that was ahead for a while has dated some of them so.
+        opened = open_once(self.gnupg, message, expected, clock=lambda: inf)
         return None if isinstance(opened, Rejected) else opened.content
 
 

@@ -207,14 +207,14 @@ class Posting:
         if not live:
             return
         try:
-            outcomes, size, booked_at = self._transact([submission for submission, _ in live])
+            outcomes, size = self._transact([submission for submission, _ in live])
         except Exception as error:  # noqa: BLE001 - whatever it was, all was rolled back and the thread must live on
             self._heads.not_stored()
             _log.error("A batch of %d orders was rolled back: %s", len(live), error)
             _fail(live, _as_bank_error(error))
             return
         try:
-            head = self._heads.sign(size, booked_at)
+            head = self._heads.sign(size)
             answers = [
                 outcome if isinstance(outcome, Refused) else self._receipt(outcome, head, submission.since)
                 for (submission, _), outcome in zip(live, outcomes, strict=True)
@@ -228,8 +228,8 @@ class Posting:
         for (_, future), answer in zip(live, answers, strict=True):
             future.set_result(answer)
 
-    def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused], int, int]:
-        """Decides and commits; gives the outcomes, the size of the log, and the booking time of its last entry."""
+    def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused], int]:
+        """Decides and commits; gives the outcomes and the size of the log."""
         now = int(self._clock())
         with self._ledger.writing() as connection:
             # Another process may have posted since: the log's end is read anew, under the lock.
@@ -252,7 +252,7 @@ class Posting:
         if self._refusals:
             for customer, refusals in batch.rejected.items():
                 self._refusals.count(customer, now, refusals)
-        return outcomes, growth.size, batch.booked_at
+        return outcomes, growth.size
 
     # Answers; these run in any thread.
 

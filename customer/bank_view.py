@@ -4,17 +4,20 @@ A view is made anew and put in place whole, never imported into. ``registered`` 
 ``certified`` on that and on the authority's certification of it for the role ``bank``.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
 
 from customer.errors import AnotherLogShown, CustomerError, NotProven, NotReady
 from customer.store import KeptHead
 from keyring.home import Home
 from protocol import canonical
 from protocol.errors import ProtocolError
+from protocol.orders import LAST_SECOND, Fingerprint
 from protocol.receipts import AnotherLog, LogEntry, Receipt, TreeHead, check_consistency, check_inclusion, check_order
 
 if TYPE_CHECKING:
@@ -24,6 +27,15 @@ FOLDER: Final = "views"
 REGISTERED: Final = "registered"
 CERTIFIED: Final = "certified"
 _ABOUT: Final = "view.json"
+
+
+class _About(Struct, frozen=True, forbid_unknown_fields=True):
+    """What view.json says of the bank's key, as it was judged; the serial number is in hex."""
+
+    bank: Fingerprint
+    expires: Annotated[int, Meta(ge=0, le=LAST_SECOND)] | None
+    serial: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}\Z")]
+    signing_subkeys: frozenset[Fingerprint]
 
 
 @dataclass(frozen=True)
@@ -110,25 +122,20 @@ def open_view(folder: Path, kind: str, fingerprint: str, now: float) -> BankView
     command = "`customer fetch`" if kind == CERTIFIED else "`customer register --letter FILE`"
     place = folder / FOLDER / kind
     try:
-        about = json.loads((place / _ABOUT).read_bytes())
-        expires = None if about["expires"] is None else int(about["expires"])
+        about = canonical.decode(_About, (place / _ABOUT).read_bytes())
         view = BankView(
-            Home.open(place / "gnupg"),
-            str(about["bank"]),
-            frozenset(map(str, about["signing_subkeys"])),
-            expires,
-            int(about["serial"], 16),
+            Home.open(place / "gnupg"), about.bank, about.signing_subkeys, about.expires, int(about.serial, 16)
         )
     except FileNotFoundError:
         raise NotReady(f"The bank's key is not here yet; get it with {command}.") from None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (OSError, ProtocolError):
         raise NotReady(f"{place} cannot be read; get the bank's key again with {command}.") from None
     if view.fingerprint != fingerprint:
         raise NotReady(
             f"{place} is for another bank than customer.toml names; get the bank's key again with {command}."
         )
     # gpg goes on trusting a certification past its end until its trust is computed anew, so the end is decided here.
-    if expires is not None and now >= expires:
+    if view.expires is not None and now >= view.expires:
         raise NotReady(
             "The bank's certificate has ended, and nothing is sent to it. Get the new one with `customer fetch`; if "
             "there is none, the bank must have it renewed."
@@ -193,8 +200,8 @@ def _put_in_place(
         if "s" in part.capabilities and part.validity not in ("r", "e", "i", "d")
     )
     new, place, old = (folder / FOLDER / name for name in (f"{kind}.new", kind, f"{kind}.old"))
-    about = {"bank": fingerprint, "expires": expires, "serial": f"{serial:x}", "signing_subkeys": signing}
-    (new / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    about = _About(bank=fingerprint, expires=expires, serial=f"{serial:x}", signing_subkeys=frozenset(signing))
+    (new / _ABOUT).write_bytes(msgspec.json.format(canonical.encode(about), indent=2) + b"\n")
     if not signing:
         raise CustomerError("The bank's key has no subkey that signs heads of its log; ask the bank for its key.")
     shutil.rmtree(old, ignore_errors=True)

@@ -141,7 +141,7 @@ def _open(home: CustomerHome, stage: Stage, certificate: str | None) -> "Convers
 
 def _follow(home: CustomerHome, certificate: str | None) -> None:
     """The bank has registered the new key in place of the one before, once that has spoken in the stage certified."""
-    key, before = home.key, (home.store.fact(Fact.KEY_BEFORE) or b"").decode()
+    key, before = home.key, home.store.text(Fact.KEY_BEFORE)
     if before and home.registered_key == before and offered(home, certificate).fingerprint == key:
         home.store.set_facts({Fact.REGISTERED_KEY: key.encode()})
 

@@ -87,7 +87,7 @@ class CustomerHome:
 
         Raises NotReady before it is made.
         """
-        found = (self.store.fact(Fact.KEY) or b"").decode() or self.config.customer.key
+        found = self.store.text(Fact.KEY) or self.config.customer.key
         if not found:
             raise NotReady("There is no key yet; repeat `customer init`.")
         return found
@@ -100,7 +100,7 @@ class CustomerHome:
     @property
     def registered_key(self) -> str:
         """The fingerprint of the key that the bank knows in the stages below certified, as far as is known here."""
-        return (self.store.fact(Fact.REGISTERED_KEY) or b"").decode() or self.key
+        return self.store.text(Fact.REGISTERED_KEY) or self.key
 
     @property
     def keys(self) -> Home:

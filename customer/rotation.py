@@ -100,9 +100,8 @@ def _require_able(home: CustomerHome) -> None:
 
 def _next_key(home: CustomerHome, *, ask: bool) -> str:
     """The key made for this before, also by one that was interrupted, or a new one beside the present key."""
-    kept = home.store.fact(Fact.NEXT_KEY)
-    if kept:
-        return kept.decode()
+    if kept := home.store.text(Fact.NEXT_KEY):
+        return kept
     user_id = keys.user_id(home.config.customer.name, home.number, home.config.bank.domain)
     found = _unused(home, user_id)
     if not found:

@@ -17,7 +17,7 @@ from customer.schema import State as State
 from protocol import canonical
 from protocol.errors import MalformedContent
 from protocol.messages import Refusal
-from protocol.orders import TransferOrder, decode_order
+from protocol.orders import LAST_SECOND, TransferOrder, decode_order
 from protocol.receipts import Receipt, TreeHead
 from protocol.stages import Stage
 
@@ -282,10 +282,13 @@ class Store:
             return (self.fact(name) or b"").decode()
 
     def number(self, name: Fact, base: int = 10) -> int | None:
-        """A kept number."""
+        """A kept number; those in decimal are Unix seconds."""
         value = self.fact(name)
         with self._sound():
-            return int(value, base) if value else None
+            number = int(value, base) if value else None
+            if base == 10 and number is not None and not 0 <= number <= LAST_SECOND:
+                raise ValueError(f"{name} is no time")
+            return number
 
     def set_facts(self, facts: dict[Fact, bytes]) -> None:
         """Keep several values, all or none."""

@@ -60,6 +60,11 @@ class HeadSigner:
             agent.close()
             raise
 
+    @property
+    def earliest(self) -> int:
+        """The earliest time (unix seconds) that a signature can bear: when the subkey was made."""
+        return self._created
+
     def sign(self, content: bytes, at: int) -> bytes:
         """A binary OpenPGP message with ``content`` and a signature over it, made at ``at`` (unix seconds)."""
         if not self._created <= at <= _LATEST:

@@ -74,6 +74,10 @@ def parse_time(text: str, field: str) -> datetime:
         raise MalformedContent(f"The field {field} is not a time such as 2026-01-31T09:30:00Z.", field) from None
 
 
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999 in Unix seconds, the last that can be written down."""
+
+
 def format_time(unix_seconds: float) -> str:
     """RFC 3339 in UTC with second precision."""
     return datetime.fromtimestamp(int(unix_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

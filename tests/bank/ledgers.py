@@ -38,6 +38,7 @@ class Signer:
     key: bytes = b"the bank"
     failures: list[Exception] = field(default_factory=list)
     signed: int = 0
+    earliest: int = 0
 
     def sign(self, content: bytes, at: int) -> bytes:
         if self.failures:

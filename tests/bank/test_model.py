@@ -6,7 +6,14 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from bank import accounts
 from bank.audit import audit
@@ -107,5 +114,5 @@ def text(minor: int) -> str:
     return f"{minor // 100}.{minor % 100:02}"
 
 
-LedgerMachine.TestCase.settings = settings(stateful_step_count=25, max_examples=settings().max_examples)
-test_trial_03_the_ledger_equals_a_dictionary = LedgerMachine.TestCase
+def test_trial_03_the_ledger_equals_a_dictionary() -> None:
+    run_state_machine_as_test(LedgerMachine, settings=settings(stateful_step_count=25))

@@ -168,6 +168,7 @@ SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
             f'{{"bank":"{A}","expires":null,"serial":"0","signing_subkeys":["{B}"]}}',
             f'{{"bank":"{A}","expires":"soon","serial":"0","signing_subkeys":["{B}"]}}',
             f'{{"bank":"{A}","expires":Infinity,"serial":"0","signing_subkeys":["{B}"]}}',
+            f'{{"bank":"{A}","expires":9000000000000,"serial":"0","signing_subkeys":["{B}"]}}',
             _DEEP,
             f'{{"bank":"{A}","expires":1900000000,"serial":"1f","signing_subkeys":["{B}"]}}',
         ),
@@ -182,7 +183,11 @@ SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
         "requests_in_a_session": ('{"number":2,"type":"ask-balance"}', '{"number":3,"type":"close"}'),
         "heads": (_HEAD, _HEAD.replace('"size":3', '"size":3.0')),
         "outbox_rows": (RS.join(("t-1", "signed", "posted", "{}", "", "")), RS.join(("t-1", "none", "sending"))),
-        "kept_values": (RS.join(("0" * 32, _HEAD, "1f 2e", "signed", "1f")), RS.join(("x", "{}", "zz", "none"))),
+        "kept_values": (
+            RS.join(("0" * 32, _HEAD, "1f", "signed", "9" * 18)),
+            RS.join(("0" * 32, _HEAD, "1f 2e", "signed", "1f")),
+            RS.join(("x", "{}", "zz", "none")),
+        ),
         "requests_at_the_desk": (RS.join(("0" * 64, "waiting", "1001", "message")), RS.join(("0", "asleep", "1"))),
         "newest_head_file": (_HEAD.replace('"size":3', '"size":0'), _HEAD, ""),
     }

@@ -4,10 +4,12 @@ The log gives the order of the commits, so nothing needs to be searched for: eac
 at one place of the log, and no answer may be older than what somebody knew before the question was asked.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from heapq import heappop, heappush
 from itertools import accumulate
 from math import inf
 from typing import Final
@@ -62,21 +64,12 @@ class History:
     leaves: Sequence[int]
     closing: Mapping[str, int]
 
+    @cached_property
     def states(self) -> list[dict[str, int]]:
         """The balances after no, one, two … decisions."""
         return list(accumulate(self.log, _after, initial=dict(self.opening)))
 
-    def decided_before(self, time: float) -> int:
-        """How many decisions stand at least, as anybody knows who has waited for answers until then."""
-        known = [each.leaf for each in self.tries if each.leaf is not None and each.ended < time]
-        return bisect_left(self.leaves, max(known)) + 1 if known else 0
-
-    def asked_before(self, time: float) -> int:
-        """How many decisions can stand at most: the first that nobody had asked for by then does not."""
-        begun = self.first_begun()
-        late = (place for place, entry in enumerate(self.log) if begun.get(_name(entry), inf) > time)
-        return next(late, len(self.log))
-
+    @cached_property
     def first_begun(self) -> dict[tuple[str, str], float]:
         """When each transfer was asked for first."""
         found: dict[tuple[str, str], float] = {}
@@ -84,6 +77,26 @@ class History:
             name = each.debtor, each.identifier
             found[name] = min(each.begun, found.get(name, inf))
         return found
+
+    def decided_before(self, time: float) -> int:
+        """How many decisions stand at least, as anybody knows who has waited for answers until then."""
+        known = bisect_left(self._known, (time, 0))
+        return bisect_left(self.leaves, self._known[known - 1][1]) + 1 if known else 0
+
+    def asked_before(self, time: float) -> int:
+        """How many decisions can stand at most: the first that nobody had asked for by then does not."""
+        return bisect_right(self._asked, time)
+
+    @cached_property
+    def _known(self) -> list[tuple[float, int]]:
+        """When it was known that the log has a leaf: the end of each answer, with the highest leaf known by then."""
+        known = sorted((each.ended, each.leaf) for each in self.tries if each.leaf is not None)
+        return list(accumulate(known, lambda before, new: (new[0], max(before[1], new[1]))))
+
+    @cached_property
+    def _asked(self) -> list[float]:
+        """For each place of the log, when all up to it had been asked for."""
+        return list(accumulate((self.first_begun.get(_name(entry), inf) for entry in self.log), max))
 
 
 Rule = Callable[[History], list[str]]
@@ -134,7 +147,7 @@ def what_was_not_taken_is_not_logged(history: History) -> list[str]:
 
 def the_model_decides_the_same(history: History) -> list[str]:
     """The log replayed one by one has the same outcomes, and in the end the same balances."""
-    found, states = [], history.states()
+    found, states = [], history.states
     for entry, before in zip(history.log, states[:-1], strict=True):
         expected = Reason.INSUFFICIENT_FUNDS if before[entry.debtor] < _minor(entry) else None
         if entry.reason != expected:
@@ -162,24 +175,26 @@ def every_reading_is_of_one_moment(history: History) -> list[str]:
     Nor is it older than a reading that ended before it began. The earliest place that fits is taken: a later one could
     only be worse for those that follow.
     """
-    found, states = [], history.states()
-    done: list[tuple[float, int]] = []
+    found, states = [], history.states
+    pending: list[tuple[float, int]] = []
+    seen = 0
     for look in sorted(history.looks, key=lambda each: each.begun):
-        seen = [place for ended, place in done if ended < look.begun]
-        first = max([history.decided_before(look.begun), *seen])
+        while pending and pending[0][0] < look.begun:
+            seen = max(seen, heappop(pending)[1])
+        first = max(seen, history.decided_before(look.begun))
         last = history.asked_before(look.ended)
         fits = (place for place in range(first, last + 1) if look.balances.items() <= states[place].items())
         place = next(fits, None)
         if place is None:
             found.append(f"{look.balances} was read, and was so at no place from {first} to {last} of the log.")
         else:
-            done.append((look.ended, place))
+            heappush(pending, (look.ended, place))
     return found
 
 
 def what_was_known_before_stands_before(history: History) -> list[str]:
     """A transfer that was receipted before another was asked for comes before it in the log."""
-    begun = history.first_begun()
+    begun = history.first_begun
     return [
         f"{_name(entry)} was asked for when {history.decided_before(begun[_name(entry)])} decisions were known, and "
         f"stands at {place}."

@@ -14,7 +14,8 @@ from tests.trials.history import Ended, History, problems
 from tests.trials.workload import Workload
 
 PAUSE_SECONDS = 1.2
-SOAK_ROUNDS = 30
+SOAK_ROUNDS = 20
+SOAK_SECONDS = 3600
 
 
 @pytest.fixture
@@ -57,3 +58,18 @@ def test_trial_01_trial_02_trial_41_whatever_breaks_the_history_fits_one_order(s
             faults.clear(stand)
     require_sound(work, history)
     assert sum(each.end is Ended.OK for each in history.tries) > len(people)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SOAK_SECONDS)
+def test_trial_01_trial_02_trial_41_for_many_rounds_the_history_fits_one_order(stand: Stand, seed: int) -> None:
+    people = people_of(stand)
+    work = Workload(stand, people, Stage.SIGNED, seed, pause_seconds=0.4)
+    with stand.between(*people) as proxy:
+        struck = Struck(stand, proxy, random.Random(seed))
+        try:
+            history = work.run(lambda: [faults.strike_all(struck) for _ in range(SOAK_ROUNDS)])
+        finally:
+            faults.clear(stand)
+    require_sound(work, history)
+    assert {each.end for each in history.tries} == set(Ended)
