@@ -1,8 +1,10 @@
 """Each target is fuzzed for its share of the time, from the kept corpus on; what was found new is kept beside it."""
 
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz import targets
+from tests.fuzz.scratch import MEMORY
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 WORK: Final = Path(".fuzz")
@@ -70,15 +73,18 @@ def _fuzz_one(name: str, seconds: int, root: Path, work: Path) -> Outcome:
         *(f"-max_len={LONGEST_INPUT_BYTES}", "-print_final_stats=1", "-verbosity=1", f"-artifact_prefix={crashes}/"),
         *(str(found), str(kept)),
     ]
+    memory = str(MEMORY) if MEMORY.is_dir() else None
     try:
-        ended = subprocess.run(
-            command,
-            cwd=root,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds + STARTING_SECONDS + SLOWEST_SECONDS,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix="cs-fuzz-", dir=memory) as scratch:
+            ended = subprocess.run(
+                command,
+                cwd=root,
+                env={**os.environ, "TMPDIR": scratch},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds + STARTING_SECONDS + SLOWEST_SECONDS,
+                check=False,
+            )
         log, code = (ended.stdout + ended.stderr).decode("utf-8", "replace"), ended.returncode
     except subprocess.TimeoutExpired as error:
         said = ((error.stdout or b"") + (error.stderr or b"")).decode("utf-8", "replace")

@@ -1,5 +1,6 @@
 """Readers of files get a folder in memory that one process has for itself and that goes when it ends."""
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -10,7 +11,7 @@ from typing import Final, TypeVar
 
 from keyring.home import Home
 
-_MEMORY: Final = Path("/dev/shm")
+MEMORY: Final = Path("/dev/shm")
 T = TypeVar("T")
 
 
@@ -18,7 +19,8 @@ class _Folder:
     """The folder itself; it is removed when the process ends."""
 
     def __init__(self) -> None:
-        root = _MEMORY if _MEMORY.is_dir() else None
+        # The runner gives one that it removes itself: libFuzzer ends its process without any farewell.
+        root = None if "TMPDIR" in os.environ or not MEMORY.is_dir() else MEMORY
         self.path = Path(tempfile.mkdtemp(prefix="cs-fuzz-", dir=root))
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 

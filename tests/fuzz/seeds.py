@@ -16,7 +16,7 @@ import msgspec
 import ca.messages
 import protocol.messages
 from ca.notices import AccountNotice
-from ca.requests import CertificateRequest
+from ca.requests import CertificateRequest, VouchedRequest
 from protocol import canonical, evidence, merkle
 from protocol.beginnings import LogBeginning, PlacedBeginning
 from protocol.errors import MalformedContent
@@ -183,8 +183,12 @@ def _of_packets() -> Iterator[tuple[str, bytes]]:
         role="customer",
         pkcs10=cast_of_fuzzing().request,
         fingerprint=cast_of_fuzzing().fingerprint,
+        succeeds=None,
     )
     yield "claimed_documents", canonical.encode(request)
+    inner = openpgp.signed(canonical.encode(msgspec.structs.replace(request, succeeds="A" * 40)))
+    vouched = msgspec.structs.replace(example(VouchedRequest), request=inner)
+    yield "claimed_documents", canonical.encode(vouched)
 
 
 def _bomb() -> bytes:

@@ -23,7 +23,8 @@ class Recorder:
         before = self.ran.get(report.nodeid)
         seconds = report.duration + (before.seconds if before else 0.0)
         outcome = report.outcome if before is None or before.outcome == "passed" else before.outcome
-        self.ran[report.nodeid] = Ran(report.nodeid, outcome, seconds)
+        figures = report.capstdout if "measured" in report.keywords else ""  # all phases so far
+        self.ran[report.nodeid] = Ran(report.nodeid, outcome, seconds, figures)
 
 
 def main(arguments: list[str]) -> int:

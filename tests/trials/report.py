@@ -20,11 +20,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ran:
-    """One test as pytest ran it: its node identifier, its outcome (`passed`, `failed`, `skipped`) and its duration."""
+    """One test as pytest ran it: its node identifier, its outcome (`passed`, `failed`, `skipped`) and its duration.
+
+    ``figures`` is what it printed, if it is one that measures.
+    """
 
     test: str
     outcome: str
     seconds: float
+    figures: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,14 @@ def lines(found: Iterable[Result]) -> tuple[str, ...]:
 def _tests(result: Result) -> tuple[str, ...]:
     if not result.ran:
         return ("no test yet" if result.outcome == "later" else "no test has this number in its name",)
-    cases: dict[str, list[str]] = {}
+    cases: dict[str, list[Ran]] = {}
     for one in result.ran:
-        cases.setdefault(one.test.partition("[")[0], []).append(one.outcome)
-    return tuple(f"{test}: {_counted(outcomes)}" for test, outcomes in cases.items())
+        cases.setdefault(one.test.partition("[")[0], []).append(one)
+    said: list[str] = []
+    for test, ran in cases.items():
+        said.append(f"{test}: {_counted([one.outcome for one in ran])}")
+        said.extend(f"  {figure}" for one in ran for figure in one.figures.splitlines())
+    return tuple(said)
 
 
 def _counted(outcomes: list[str]) -> str:

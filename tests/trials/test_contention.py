@@ -87,7 +87,7 @@ def require_whole(stand: Stand) -> None:
     stand.require_order()
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 def test_trial_04_nearly_all_to_one_account_is_nearly_as_fast_as_to_all(stand: Stand) -> None:
     ratios = []
     for attempt in range(ATTEMPTS):

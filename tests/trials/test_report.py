@@ -77,11 +77,16 @@ def test_a_trial_passes_only_when_all_of_its_tests_did(outcomes: list[str], late
 
 
 def test_the_report_ends_with_the_sums() -> None:
-    ran = [Ran("tests/a.py::test_trial_07_x[1]", "passed", 0.5), Ran("tests/a.py::test_trial_07_x[2]", "failed", 0.5)]
+    ran = [
+        Ran("tests/a.py::test_trial_07_x[1]", "passed", 0.5, "5 a second\n6 ms\n"),
+        Ran("tests/a.py::test_trial_07_x[2]", "failed", 0.5),
+    ]
     trials = (*ONE, Trial(8, "another", later=True), Trial(9, "a third", later=False))
     assert lines(results(trials, ran)) == (
         "  7  failed     1.0 s  a fault",
         "     tests/a.py::test_trial_07_x: 1 passed, 1 failed",
+        "       5 a second",
+        "       6 ms",
         "  8  later      0.0 s  another",
         "     no test yet",
         "  9  failed     0.0 s  a third",

@@ -62,7 +62,7 @@ def test_trial_39_answers_leave_in_pieces_and_in_order(
         assert max(pieces) < 20_000 + one
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 @pytest.mark.timeout(300)
 def test_trial_39_readers_that_never_read_fill_no_memory_and_are_cut_off(
     town: Town, short_tmp: Path, tell: Tell

@@ -102,7 +102,7 @@ def test_trial_43_the_right_password_is_heard_among_guesses_from_everywhere(town
         assert isinstance(counter.ask(town.alice, BALANCE), Balance)
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 @pytest.mark.timeout(300)
 def test_trial_37_hundreds_of_openings_with_junk_recipients_cost_a_bounded_time(
     town: Town, short_tmp: Path, tell: Tell
@@ -135,7 +135,7 @@ def test_trial_37_hundreds_of_openings_with_junk_recipients_cost_a_bounded_time(
         assert min(opened) < HONEST_SECONDS, opened
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 @pytest.mark.timeout(300)
 def test_trial_43_guessing_occupies_one_core_at_most_and_the_right_password_is_heard_within_five_seconds(
     town: Town, short_tmp: Path, tell: Tell

@@ -101,7 +101,7 @@ def test_trial_38_busy_is_said_at_once_in_the_session_and_uses_up_nothing(
         assert not isinstance(other.ask(BALANCE), Refusal)
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 @pytest.mark.timeout(300)
 def test_trial_38_at_three_times_the_capacity_the_goodput_stays(town: Town, short_tmp: Path, tell: Tell) -> None:
     """In the stage session, where a receipt costs least and "busy" is therefore the dearest beside it."""

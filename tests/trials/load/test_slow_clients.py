@@ -51,7 +51,7 @@ def _refusal(said: bytes) -> Reason:
     return refusal_in(reader.next_frame()).reason
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 @pytest.mark.timeout(300)
 def test_trial_38_two_thousand_connects_at_once_are_told_busy_within_a_second_or_two(
     town: Town, short_tmp: Path, tell: Tell
@@ -86,7 +86,7 @@ def test_trial_38_two_thousand_connects_at_once_are_told_busy_within_a_second_or
         assert talk.pay("afterwards").status is Status.SETTLED
 
 
-@pytest.mark.soak
+@pytest.mark.measured
 @pytest.mark.timeout(300)
 def test_trial_37_two_thousand_slow_clients_are_evicted_and_the_honest_hardly_notice(
     town: Town, short_tmp: Path, tell: Tell
