@@ -41,7 +41,7 @@ class Step:
 
 
 _TRANSACT: Final = "bank.posting:Posting._transact"
-_SEND: Final = "bank.server:Server._send"
+_ANSWER: Final = "bank.server:Server._answer"
 
 STEPS: Final = (
     Step("first frame read", Phase.OPENING, "after", "protocol.transport:Connection.receive"),
@@ -71,8 +71,8 @@ STEPS: Final = (
     Step("head in its place", Phase.ORDER, "after", "bank.heads:write_file"),
     Step("receipt made", Phase.ORDER, "after", "bank.posting:Posting._receipt"),
     Step("decision handed over", Phase.ORDER, "after", "bank.service:Service._decided"),
-    Step("answer sealed", Phase.ORDER, "after", "protocol.records:Channel.seal", _SEND),
-    Step("answers sent", Phase.ORDER, "after", "protocol.transport:Connection.send", _SEND),
+    Step("answer sealed", Phase.ORDER, "after", "protocol.records:Channel.seal", _ANSWER),
+    Step("answers sent", Phase.ORDER, "after", "protocol.transport:Connection.send", _ANSWER),
     Step("order looked up", Phase.RETRY, "after", "bank.posting:Posting.look_up"),
     Step("head to be stored", Phase.QUIET, "before", "bank.heads:_insert", "bank.posting:Posting._settle"),
     Step("head stored by itself", Phase.QUIET, "after", "bank.heads:Heads.store", "bank.posting:Posting._settle"),

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from bank import schema
 from bank.home import BankHome
 from customer import conversing, sending
-from customer.errors import CustomerError
+from customer.errors import CustomerError, NotProven
 from customer.home import CustomerHome, World
 from customer.sending import Wish
 from customer.session import Conversation
@@ -57,6 +57,7 @@ class Line(threading.Thread):
         self.answered: dict[str, tuple[int, bytes]] = {}
         """By identity: place and bytes of the entry in every receipt that arrived, read to its end or not."""
         self.contradicted: list[str] = []
+        """What two receipts say differently, or a receipt and the log that the bank signed before."""
         self.ended = ""
         self._person, self._creditor, self._stage, self._draw, self._alive = person, creditor, stage, draw, alive
 
@@ -73,6 +74,9 @@ class Line(threading.Thread):
                         self._send(home, talk)
                         # Sometimes there is time enough for the bank to find that it has nothing to do.
                         time.sleep(self._draw.choice((0, 0, 0, 0.12)))
+            except NotProven as error:
+                self.contradicted.append(str(error))
+                return
             except (CustomerError, ProtocolError, KeyringError) as error:
                 self.ended = str(error)
                 time.sleep(0.02)
@@ -266,6 +270,8 @@ class Crashes:
                         enough.set()
                     elif step.phase is Phase.STOP:
                         process.send_signal(signal.SIGTERM)
+                contradicted = [f"{line.name}: {line.contradicted}" for line in lines if line.contradicted]
+                assert not contradicted, (contradicted, f"seed {self.report.seed}")
                 said = [f"{line.name}: {line.ended}" for line in lines]
                 assert time.monotonic() < deadline, f"{step} was not met (seed {self.report.seed}; {said})"
                 time.sleep(0.005)
