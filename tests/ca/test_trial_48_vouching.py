@@ -174,6 +174,8 @@ def test_trial_48_a_key_vouches_once_and_for_a_fresh_key(settled: Authority, cas
     # Replayed, it brings the same certificate back and nothing else.
     assert issue(settled, made.digest) == made
     refused_everywhere(settled, late)
+    with pytest.raises(VouchingError, match="vouched already"):  # before anything else would stop it
+        vouching.require_vouched(settled, claimed_request(late), int(time.time()))
     # The second cannot vouch for a third while three would count, nor for the first.
     with pytest.raises(IssuingError, match="another key until"):
         issue(settled, file(settled, heirs.request(by=heirs.second, of=heirs.third)))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +41,7 @@ class Step:
 
 
 _TRANSACT: Final = "bank.posting:Posting._transact"
-_SEND: Final = "bank.server:Server._send"
+_ANSWER: Final = "bank.server:Server._answer"
 
 STEPS: Final = (
     Step("first frame read", Phase.OPENING, "after", "protocol.transport:Connection.receive"),
@@ -71,8 +71,8 @@ STEPS: Final = (
     Step("head in its place", Phase.ORDER, "after", "bank.heads:write_file"),
     Step("receipt made", Phase.ORDER, "after", "bank.posting:Posting._receipt"),
     Step("decision handed over", Phase.ORDER, "after", "bank.service:Service._decided"),
-    Step("answer sealed", Phase.ORDER, "after", "protocol.records:Channel.seal", _SEND),
-    Step("answers sent", Phase.ORDER, "after", "protocol.transport:Connection.send", _SEND),
+    Step("answer sealed", Phase.ORDER, "after", "protocol.records:Channel.seal", _ANSWER),
+    Step("answers sent", Phase.ORDER, "after", "protocol.transport:Connection.send", _ANSWER),
     Step("order looked up", Phase.RETRY, "after", "bank.posting:Posting.look_up"),
     Step("head to be stored", Phase.QUIET, "before", "bank.heads:_insert", "bank.posting:Posting._settle"),
     Step("head stored by itself", Phase.QUIET, "after", "bank.heads:Heads.store", "bank.posting:Posting._settle"),
@@ -106,7 +106,6 @@ def found(function: str) -> tuple[Any, str, Callable[..., Any]]:
 
 def strike_at(step: Step, count: int, struck: Path) -> None:
     """From now on this process is killed at the step when it is met for the count-th time, and notes that it was."""
-    inside = threading.local()
     lock, left = threading.Lock(), count
 
     def meet() -> None:
@@ -116,6 +115,28 @@ def strike_at(step: Step, count: int, struck: Path) -> None:
             if left == 0:
                 struck.write_text(step.name)
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    _watch(step, meet)
+
+
+def note_all(met: Path) -> None:
+    """From now on each step that is met for the first time is noted, a line for each."""
+    names: set[str] = set()
+    lock = threading.Lock()
+
+    def note(name: str) -> None:
+        with lock:
+            if name not in names:
+                names.add(name)
+                with met.open("a") as file:
+                    file.write(f"{name}\n")
+
+    for step in STEPS:
+        _watch(step, partial(note, step.name))
+
+
+def _watch(step: Step, meet: Callable[[], None]) -> None:
+    inside = threading.local()
 
     def entered(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)

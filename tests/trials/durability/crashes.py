@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from bank import schema
 from bank.home import BankHome
 from customer import conversing, sending
-from customer.errors import CustomerError
+from customer.errors import CustomerError, NotProven
 from customer.home import CustomerHome, World
 from customer.sending import Wish
 from customer.session import Conversation
@@ -57,6 +57,7 @@ class Line(threading.Thread):
         self.answered: dict[str, tuple[int, bytes]] = {}
         """By identity: place and bytes of the entry in every receipt that arrived, read to its end or not."""
         self.contradicted: list[str] = []
+        """What two receipts say differently, or a receipt and the log that the bank signed before."""
         self.ended = ""
         self._person, self._creditor, self._stage, self._draw, self._alive = person, creditor, stage, draw, alive
 
@@ -73,6 +74,9 @@ class Line(threading.Thread):
                         self._send(home, talk)
                         # Sometimes there is time enough for the bank to find that it has nothing to do.
                         time.sleep(self._draw.choice((0, 0, 0, 0.12)))
+            except NotProven as error:
+                self.contradicted.append(str(error))
+                return
             except (CustomerError, ProtocolError, KeyringError) as error:
                 self.ended = str(error)
                 time.sleep(0.02)
@@ -216,6 +220,20 @@ class Crashes:
         self._close()
         return self.report
 
+    def steps_met(self) -> set[str]:
+        """The names of the steps that are met in a life that begins after a kill and ends with SIGTERM."""
+        self._stand.stop()
+        self._kill(named("after commit"))
+        self._start(None, "*")
+        self._live(None, answers=4)
+        # The last of them to be met before SIGTERM, when nobody sends any more.
+        deadline = time.monotonic() + LIFE_SECONDS
+        while "head stored by itself\n" not in self._struck.read_text():
+            assert time.monotonic() < deadline, self._struck.read_text()
+            time.sleep(0.02)
+        assert self._stand.stop() == 0
+        return set(self._struck.read_text().splitlines())
+
     def _steps(self) -> Iterator[Step]:
         while True:
             yield from self._draw.sample(STEPS, len(STEPS))
@@ -234,10 +252,10 @@ class Crashes:
         self._stand.kill()
         self.report.kills[step.name] += 1
 
-    def _start(self, step: Step | None) -> None:
+    def _start(self, step: Step | None, otherwise: str = "-") -> None:
         self._struck.unlink(missing_ok=True)
         count = self._draw.randint(1, TIMES[step.phase]) if step else 0
-        words = (str(DRIVER), step.name if step else "-", str(count), str(self._struck))
+        words = (str(DRIVER), step.name if step else otherwise, str(count), str(self._struck))
         self._stand.played_by = (sys.executable, *words)
         try:
             self._stand.start()
@@ -245,8 +263,8 @@ class Crashes:
             if not self._struck.exists():
                 raise
 
-    def _live(self, step: Step | None) -> None:
-        """Customers at work until the bank is dead; without a step, until they have caught up."""
+    def _live(self, step: Step | None, answers: int = 0) -> None:
+        """Customers at work until the bank is dead; without a step, until they have caught up and so many answers."""
         assert self._stand.server
         process, enough = self._stand.server.process, threading.Event()
         lines = [
@@ -262,10 +280,12 @@ class Crashes:
                 if not compared and all(line.caught_up.is_set() for line in lines):
                     compared = True
                     self._compare(lines)
-                    if step is None:
-                        enough.set()
-                    elif step.phase is Phase.STOP:
+                    if step is not None and step.phase is Phase.STOP:
                         process.send_signal(signal.SIGTERM)
+                if step is None and compared and all(len(line.answered) >= answers for line in lines):
+                    enough.set()
+                contradicted = [f"{line.name}: {line.contradicted}" for line in lines if line.contradicted]
+                assert not contradicted, (contradicted, f"seed {self.report.seed}")
                 said = [f"{line.name}: {line.ended}" for line in lines]
                 assert time.monotonic() < deadline, f"{step} was not met (seed {self.report.seed}; {said})"
                 time.sleep(0.005)

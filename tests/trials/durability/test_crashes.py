@@ -34,6 +34,11 @@ def test_trial_18_a_step_that_was_renamed_is_noticed() -> None:
         found("bank.posting:Posting._transact_as_before")
 
 
+@pytest.mark.timeout(600)
+def test_trial_18_every_step_is_met_in_the_life_of_a_server(stand: Stand) -> None:
+    assert Crashes(stand, drawn_seed()).steps_met() == {step.name for step in STEPS}
+
+
 @pytest.mark.timeout(1800)
 def test_trial_18_killed_at_steps_of_its_pipeline_the_bank_loses_nothing(stand: Stand) -> None:
     report = Crashes(stand, drawn_seed()).run(QUICK_KILLS)
