@@ -333,13 +333,12 @@ class Store:
             try:
                 yield self._connection
             except BaseException:
-                if self._connection.in_transaction:  # a full disk, for one, makes SQLite roll back by itself
-                    self._connection.execute("ROLLBACK")
+                self._connection.rollback()  # harmless where a full disk has made SQLite roll back by itself
                 raise
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            remedy = remedy_for(error, self.path.parent)
-            raise StoreError(f"{self.path} could not be written ({error}), nothing changed in it; {remedy}") from None
+            what = f"{self.path} could not be written ({error}), nothing changed in it"
+            raise StoreError(f"{what}; {remedy_for(error, self.path.parent)}") from None
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
