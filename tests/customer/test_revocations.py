@@ -90,7 +90,7 @@ def alice(
         folder = short_tmp / "alice"
         world = World(clock=lambda: clock[0])
         if not folder.exists():
-            with newcomer(bank_template, folder, desk[1]) as home:
+            with newcomer(bank_template, folder, desk[1], world) as home:
                 ceremony.fetch(home, None)
         return CustomerHome.open(folder, world)
 
