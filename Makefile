@@ -34,10 +34,12 @@ check: setup
 	@.venv/bin/lint-imports --no-logo
 
 test: check
+	@sh tools/setup.sh tests
 	@echo "Running the tests …"
 	@.venv/bin/python -m pytest -n 2 --dist worksteal
 
 trials: setup
+	@sh tools/setup.sh tests
 	@echo "Running the fifty trials …"
 	@.venv/bin/python -m tests.trials
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv ready, and does nothing when it is: finds Python and GnuPG, installs the pinned packages, then the project.
 #
+# With `tests` as its argument it also installs, where it may, the programs that the tests ask for a second opinion.
 # Asks for nothing. Where a part of the system is missing it installs it with apt-get if it may (root, or sudo without a
 # password); everywhere else it prints the one command to run and ends with 1.
 set -eu
@@ -111,6 +112,14 @@ require_python() {
     ask_for "$python is here, but its modules venv and ensurepip are missing"
 }
 
+# Programs of others that the tests ask for a second opinion; a test whose program is missing is skipped.
+seek_second_opinions() {
+    for program in gpgsm openssl sq-wot; do  # each is in Debian's package of its name
+        command -v "$program" >/dev/null 2>&1 || install_with_apt "$program" ||
+            say "$program is missing and could not be installed: the tests that ask for its opinion are skipped."
+    done
+}
+
 # --- the virtual environment ------------------------------------------------------------------------------------
 
 # A virtual environment keeps absolute paths, so one that was moved along with the folder is not this one.
@@ -146,3 +155,4 @@ install_project() {
 require_gnupg
 if ! venv_runs || ! same packages_fingerprint "$packages_stamp"; then make_venv; fi
 if ! same project_fingerprint "$project_stamp"; then install_project; fi
+if [ "${1:-}" = tests ]; then seek_second_opinions; fi
