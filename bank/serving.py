@@ -16,13 +16,13 @@ from bank.errors import ConfigurationError
 from bank.home import BankHome
 from bank.identities import Identities
 from bank.journal import note
+from bank.known_authority import KnownAuthority
 from bank.opening import Opener
 from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
 from bank.server import Server
 from bank.service import Service
 from bank.turns import Turns
-from bank.vouching import Vouching
 from bank.watcher import DESK_SECONDS, Watcher
 from ca.applicant import Desk
 from keyring.home import Home
@@ -70,7 +70,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         def watch(certificates: Certificates) -> None:
             stack.enter_context(Watcher(certificates.lists, desk.revocations, limits.revocation_seconds, clock))
 
-        certificates = Vouching(home, ledger, identities, watch)
+        certificates = KnownAuthority(home, ledger, identities, watch)
         certificates()
         service = Service(
             bank=config.fingerprint,

@@ -12,7 +12,7 @@ from bank.storage import Ledger
 from ca.bridge import open_root
 
 
-class Vouching:
+class KnownAuthority:
     """By what certificates are judged; ``taken`` is told once, when there is something to judge them by."""
 
     def __init__(
