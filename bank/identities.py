@@ -267,8 +267,12 @@ class Identities:
                 leaving.append(self._known.popitem(last=False)[1])
         for left in leaving:
             # Waits for the message in flight; a thread that comes with the old worker later asks again, see open().
-            self._workers.evict(left.slot)
-            shutil.rmtree(left.home.path, ignore_errors=True)
+            # A gpg that such a thread has started meanwhile may write into the folder while it is removed.
+            for _ in range(TRIES):
+                self._workers.evict(left.slot)
+                shutil.rmtree(left.home.path, ignore_errors=True)
+                if not left.home.path.exists():
+                    break
 
     def _new_path(self) -> Path:
         with self._lock:

@@ -132,7 +132,7 @@ def test_what_is_written_is_never_changed_or_deleted(bank: Bank, table: str, cha
     bank.posting.stop()
     with bank.ledger.writing() as connection:
         connection.exec_driver_sql("INSERT INTO revocation_list VALUES (1, X'00', 2, 1)")
-        connection.exec_driver_sql("INSERT INTO certificate VALUES ('d', '1001', X'00', '1', 'f', 1, 2)")
+        connection.exec_driver_sql("INSERT INTO certificate VALUES ('d', '1001', X'00', '1', 'f', 1, 2, NULL)")
     columns = {"entry": "leaf", "booking": "number", "head": "size", "certificate": "number"}
     column = columns.get(table, "number")
     with pytest.raises(InvariantBroken, match="never changed or deleted"), bank.ledger.writing() as connection:

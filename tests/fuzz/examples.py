@@ -18,6 +18,7 @@ _TEXTS: Final = (
     "0123456789abcdef" * 2,
     "2026-01-31T09:30:00Z",
     "5f0c2b1e9a7d4c3b",
+    "bank.example",
 )
 """One of them fits each pattern that a field has; the first where it has none."""
 

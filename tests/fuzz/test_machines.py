@@ -237,7 +237,13 @@ RIGHT = "ABCD" * 10
 def request(place: int) -> Request:
     """A request whose signature nobody looks at here."""
     told = msgspec.structs.replace(
-        example(CertificateRequest), role="customer", number=f"{place}", fingerprint=RIGHT, name="Alice", succeeds=None
+        example(CertificateRequest),
+        role="customer",
+        number=f"{place}",
+        fingerprint=RIGHT,
+        name="Alice",
+        domain="",
+        succeeds=None,
     )
     return claimed_request(signed(canonical.encode(told)))
 

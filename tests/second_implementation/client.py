@@ -129,12 +129,14 @@ class Client:
         """Hand a request in at the desk; then its operator must be telephoned."""
         document = {
             "created": now(),
+            "domain": "",
             "fingerprint": self.fingerprint,
             "key": encode(self.homes["own"].minimal(self.fingerprint)),
             "name": self.letter["name"],
             "number": self.number,
             "pkcs10": encode(self._pkcs10()),
             "role": "customer",
+            "succeeds": None,
             "type": "certificate-request",
             "version": 1,
         }
