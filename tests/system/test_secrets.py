@@ -168,12 +168,8 @@ def test_trial_44_no_secret_is_in_a_log_a_command_line_an_environment_or_a_file_
     screens = {f"what `{done.command}` printed": done.said.encode() for done in printed}
     assert {"said", "stand/bank.log"} <= set(places)
     found = found_in(iter([*places.items(), *screens.items()]), secrets)
-    # The bank has to know the agreed passwords: they lie in its ledger, which nobody else may open, and nowhere else.
-    ledgers = {place for place in places if re.search(r"bank/ledger\.sqlite(-wal)?$", place)}
-    assert {each for each in found if each.place not in ledgers} == set()
-    assert {each.secret for each in found} <= {f"{name}'s password, decoded" for name in (*town.names, "dora")} | {
-        f"{name}'s password" for name in (*town.names, "dora")
-    }
+    # The bank has to know the agreed passwords; they lie in its ledger sealed to its own key.
+    assert found == set()
 
 
 def test_trial_44_the_search_itself_finds_what_is_planted(short_tmp: Path) -> None:
