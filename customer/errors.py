@@ -1,6 +1,6 @@
 """One root for everything that stops the customer's program; what the bank decided is a value and no error."""
 
-from protocol.messages import Refusal
+from protocol.messages import Refusal, sentence_of
 
 
 class CustomerError(Exception):
@@ -47,6 +47,6 @@ class RefusedByBank(CustomerError):
     """
 
     def __init__(self, refusal: Refusal, *, proven: bool) -> None:
-        super().__init__(refusal.sentence)
+        super().__init__(sentence_of(refusal))
         self.refusal = refusal
         self.proven = proven

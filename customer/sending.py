@@ -352,6 +352,6 @@ class _Delivery:
 def _said(error: Exception) -> str:
     """The error as a sentence."""
     if isinstance(error, RefusedByBank):
-        return f"The bank answered: {printable(error.refusal.sentence)} ({error.refusal.reason.value})."
+        return f"The bank answered: {printable(str(error))} ({error.refusal.reason.value})."
     text = str(error)
     return text if text.endswith((".", "?", ")")) else f"{text}."

@@ -361,5 +361,10 @@ def refuse(
     )
 
 
+def sentence_of(refusal: Refusal) -> str:
+    """What a refusal says to a person: its own sentence, or its reason's where that is blank."""
+    return refusal.sentence if refusal.sentence.strip() else EXPLANATIONS[refusal.reason].sentence
+
+
 _REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _ANSWER: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)

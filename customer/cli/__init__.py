@@ -90,8 +90,7 @@ def _refusal_text(error: RefusedByBank) -> str:
     explanation = EXPLANATIONS[refusal.reason]
     again = " Trying again can help." if explanation.retry_helps else ""
     return (
-        f"{who}, code {refusal.reason.value}: {refusal.sentence}{field} Nothing was recorded.{again} "
-        f"Next: {explanation.next_step}"
+        f"{who}, code {refusal.reason.value}: {error}{field} Nothing was recorded.{again} Next: {explanation.next_step}"
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from customer.cli.common import pairs
 from keyring.printable import printable
 from protocol.codes import EXPLANATIONS, Reason, Status
+from protocol.messages import sentence_of
 
 if TYPE_CHECKING:
     from customer.sending import Outcome
@@ -47,7 +48,7 @@ def outcome_facts(outcome: "Outcome") -> dict[str, object]:
     explanation = EXPLANATIONS[reason] if reason else None
     sentence = explanation.sentence if explanation else None
     if outcome.refusal:
-        sentence = outcome.refusal.sentence
+        sentence = sentence_of(outcome.refusal)
     return {
         "status": "posted" if outcome.posted else "refused",
         "code": (Status.SETTLED if outcome.posted else Status.REJECTED).value,
