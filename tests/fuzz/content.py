@@ -1,5 +1,6 @@
 """Signed content, receipts, proofs and amounts have one reading, and what does not follow is refused."""
 
+import unicodedata
 from contextlib import suppress
 from functools import cache
 
@@ -30,7 +31,7 @@ def transfer_orders(data: bytes) -> None:
         return
     assert orders.encode_order(order) == data
     assert orders.first_difference(order, order) == ""
-    assert order.description.isprintable() or " " in order.description
+    assert all(each.isprintable() or unicodedata.category(each) == "Zs" for each in order.description)  # wide spaces
     moment = orders.parse_time(order.created, "created")
     if moment.year >= 1970:
         assert orders.format_time(moment.timestamp()) == order.created
