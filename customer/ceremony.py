@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ca.applicant import Desk, explain, read_mailed, verify_own
-from ca.errors import DeskError
+from ca.errors import DeskError, UnprovenKey
 from ca.messages import AuthorityKey, Certified, RequestState, State
 from ca.requests import claimed_request, make_request
 from customer import bank_view, config, conversing, revocations, rotation
@@ -227,16 +227,21 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
                 "the bank, take it with `customer fetch`, or ask for a new file."
             )
         bank = _desk(home).bank_key()
-    bank_view.make_certified(
-        home.folder,
-        bank,
-        home.config.bank.fingerprint,
-        authority,
-        pinned,
-        crl=newest.crl,
-        at=int(home.world.clock()),
-        highest_crl_number=newest.number,
-    )
+    try:
+        bank_view.make_certified(
+            home.folder,
+            bank,
+            home.config.bank.fingerprint,
+            authority,
+            pinned,
+            crl=newest.crl,
+            at=int(home.world.clock()),
+            highest_crl_number=newest.number,
+        )
+    except UnprovenKey as error:
+        # Else a customer would take the bank's revocation for the own one, and make a new key.
+        sentence = f"Your own certificate is good and is taken. What follows is about the bank's, and not yours: {error}"
+        raise UnprovenKey(sentence, error.rule, error.reason) from None
     until, next_state = proven.certification.expires, handed_out.next_state
     return Fetched(until, State.ISSUED, before, newest.number, newest.next_update, new, next_state)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ca.errors import CaError
+from ca.errors import CaError, UnprovenKey
 from ca.messages import (
     Certified,
     RequestState,
@@ -300,6 +300,19 @@ def test_what_came_by_mail_is_taken_like_that_from_the_desk(bank_template: Templ
         file.write_bytes(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
         with pytest.raises(CaError, match="ca issue --out"):
             ceremony.fetch(home, file)
+
+
+def test_the_banks_revocation_is_not_taken_for_ones_own(
+    bank_template: Template, short_tmp: Path, desk: tuple[DeskStandIn, Address]
+) -> None:
+    """Else a customer with a good key would make a new one."""
+    list_with_bank(desk[0], bank_template)
+    with newcomer(bank_template, short_tmp / "alice", desk[1]) as home:
+        with pytest.raises(
+            UnprovenKey, match=r"Your own certificate is good .* about the bank's, and not yours: .*revoked"
+        ):
+            ceremony.fetch(home, None)
+        assert ceremony.certified_until(home) is not None
 
 
 def test_a_bank_whose_certificate_ended_is_not_spoken_to(stand: Stand) -> None:
