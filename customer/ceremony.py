@@ -240,7 +240,7 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
         )
     except UnprovenKey as error:
         # Else a customer would take the bank's revocation for the own one, and make a new key.
-        sentence = f"Your own certificate is good and is taken. What follows is about the bank's, and not yours: {error}"
+        sentence = f"Your own certificate is good and taken. What follows is about the bank's, and not yours: {error}"
         raise UnprovenKey(sentence, error.rule, error.reason) from None
     until, next_state = proven.certification.expires, handed_out.next_state
     return Fetched(until, State.ISSUED, before, newest.number, newest.next_update, new, next_state)
