@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KEY_LIMIT_BYTES: Final = 32 * 1024
 USER_ID_LIMITS: Final = (5, 64)  # characters; gpg refuses shorter ones
 PASSPHRASE_LIMIT_BYTES: Final = 255
+_SHOWN_CHARACTERS: Final = 40  # of a wrong value, in the sentence about it
 SMALLEST_RSA_BITS: Final = 3072
 CA_BITS: Final = (3072, 4096)
 
@@ -58,7 +59,8 @@ def user_id(name: str, number: str, domain: str = "") -> str:
     """
     if not _NUMBER.fullmatch(number):
         raise UserIdError(
-            f"The number {number!a} cannot stand in a key; use 1 to 16 letters A-Z, a-z, digits and hyphens."
+            f"The number {number[:_SHOWN_CHARACTERS]!a} cannot stand in a key; "
+            "use 1 to 16 letters A-Z, a-z, digits and hyphens."
         )
     address = f" <{number}@{domain}>" if domain else ""
     return checked_user_id(f"{unicodedata.normalize('NFC', name)} ({number}){address}")

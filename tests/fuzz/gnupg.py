@@ -140,7 +140,7 @@ def _running(said: bytes) -> RunningGpg:
     os.write(writer, said)
     os.close(writer)
     names = SimpleNamespace(write=lambda _: None, flush=lambda: None, close=lambda: None)
-    ended = SimpleNamespace(returncode=0, poll=lambda: None)
+    ended = SimpleNamespace(returncode=0, poll=lambda: None, wait=lambda _seconds: 0)
     return RunningGpg(cast(Any, ended), cast(Any, names), reader)
 
 
