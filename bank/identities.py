@@ -3,10 +3,11 @@
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from bank.customers import Customer
 from bank.errors import ConfigurationError
@@ -155,18 +156,31 @@ class Identities:
             return next((each for slot, each in self._known.items() if slot.startswith(mark) and each.key == key), None)
 
     def open(self, identity: Identity, message: bytes) -> Opened | Rejected:
-        """What a message says, if its customer signed it; a verdict that cannot be relied on is asked for anew.
+        """What a message says, if its customer signed it; see :meth:`open_all`."""
+        return self.open_all(identity, [message])[0]
+
+    def open_all(self, identity: Identity, messages: Sequence[bytes]) -> list[Opened | Rejected]:
+        """What each message says, if its customer signed it; a verdict that cannot be relied on is asked for anew.
 
         That is one that gpg did not give, or a rejection from a home that another thread was removing: there gpg
         finds no key and blames the signature.
         """
+        answers: list[Opened | Rejected] = [_NO_VERDICT] * len(messages)
+        open_still: Sequence[int] = range(len(messages))
         for _ in range(TRIES):
             with self._turn(identity.slot):
                 worker = self._worker(identity)
-            opened = worker.open(message, identity.expected)
-            if isinstance(opened, Opened) or (opened.rule != "engine" and self._is_kept(identity.slot, worker.home)):
-                return opened
-        return Rejected("engine", "GnuPG gave no verdict that can be relied on; try again.")
+            for place, opened in zip(
+                open_still, worker.open_all([messages[place] for place in open_still], identity.expected), strict=True
+            ):
+                answers[place] = opened
+            kept = self._is_kept(identity.slot, worker.home)
+            open_still = [place for place in open_still if not _is_settled(answers[place], kept)]
+            if not open_still:
+                return answers
+        for place in open_still:
+            answers[place] = _NO_VERDICT
+        return answers
 
     def _is_kept(self, slot: str, home: Home) -> bool:
         """Whether a home is in use still; it is out of use before anything of it is removed."""
@@ -278,6 +292,13 @@ class Identities:
         with self._lock:
             self._made += 1
             return self._folder / str(self._made)
+
+
+_NO_VERDICT: Final = Rejected("engine", "GnuPG gave no verdict that can be relied on; try again.")
+
+
+def _is_settled(answer: Opened | Rejected, home_is_kept: bool) -> bool:
+    return isinstance(answer, Opened) or (answer.rule != "engine" and home_is_kept)
 
 
 def _slot(customer: str, fingerprint: str, *, certified: bool) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from bank import accounts
@@ -81,6 +82,21 @@ class Speaker:
     certificate: JudgedCertificate | None = None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Digest of the speaker's certificate, number of the list by which it is good, and until when (unix seconds).
+
+    All are None in the stages that are not certified.
+    """
+
+    certificate: str | None = None
+    revocation_number: int | None = None
+    good_until: int | None = None
+
+
+_EXPECTED = (OpeningRefused, MalformedContent, BankError, KeyringError)
+"""What may go wrong with a request; anything else is a fault of ours and ends the connection."""
+
 Pending = Answer | Callable[[], Answer]
 """An answer, or what gives it once the posting has decided."""
 
@@ -121,18 +137,18 @@ class Service:
         anything is answered: the connection ends.
         """
         decoded = [messages.decode_request(data) for data in requests]
-        for orders, run in groupby(decoded, key=lambda request: isinstance(request, SubmitOrder)):
+        for _, run in groupby(decoded, key=type):
+            together = list(run)
+            orders = [request for request in together if isinstance(request, SubmitOrder)]
             if orders:
-                yield self._orders(speaker, list(run))
+                yield self._orders(speaker, orders)
             else:
-                for request in run:
-                    yield [_settled(self._guarded(speaker, request))]
+                for request in together:
+                    yield [self._guarded(speaker, request)]
 
-    def _orders(self, speaker: Speaker, orders: Sequence[Request]) -> list[Answer]:
-        pending: list[Pending] = []
+    def _orders(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Answer]:
         with self.admission.places(speaker.customer, len(orders)) as places:
-            for order in orders[:places]:
-                pending.append(self._guarded(speaker, order))
+            pending = self._submitted(speaker, orders[:places])
             for order in orders[places:]:
                 pending.append(self.refuse(Reason.BUSY, order.number))
             return [_settled(each) for each in pending]
@@ -141,26 +157,29 @@ class Service:
         """An unlogged refusal, dated now."""
         return messages.refuse(reason, number=number, time=format_time(self.clock()), sentence=sentence, field=field)
 
-    def _guarded(self, speaker: Speaker, request: Request) -> Pending:
+    def _guarded(self, speaker: Speaker, request: Request) -> Answer:
         """The answer, with what may go wrong on the way turned into a refusal; nothing of it reaches a customer raw."""
         try:
             return self._answer(speaker, request)
-        except OpeningRefused as error:
-            return self.refuse(error.reason, request.number, error.sentence, error.field)
-        except MalformedContent as error:
-            return self.refuse(Reason.MALFORMED, request.number, str(error), error.field or None)
-        except Busy:
-            return self.refuse(Reason.BUSY, request.number)
-        except Stopping:
-            return self.refuse(Reason.STOPPING, request.number)
-        except (BankError, KeyringError):
-            note("request-failed", level=40, trace=True, customer=speaker.customer, request=type(request).__name__)
-            return self.refuse(Reason.BUSY, request.number)
+        except _EXPECTED as error:
+            return self._failed(speaker, request, error)
 
-    def _answer(self, speaker: Speaker, request: Request) -> Pending:
+    def _failed(self, speaker: Speaker, request: Request, error: Exception) -> Answer:
+        """What a customer is told of an error; called while it is being handled, so that the log shows it whole."""
+        match error:
+            case OpeningRefused():
+                return self.refuse(error.reason, request.number, error.sentence, error.field)
+            case MalformedContent():
+                return self.refuse(Reason.MALFORMED, request.number, str(error), error.field or None)
+            case Busy():
+                return self.refuse(Reason.BUSY, request.number)
+            case Stopping():
+                return self.refuse(Reason.STOPPING, request.number)
+        note("request-failed", level=40, trace=True, customer=speaker.customer, request=type(request).__name__)
+        return self.refuse(Reason.BUSY, request.number)
+
+    def _answer(self, speaker: Speaker, request: Request) -> Answer:
         match request:
-            case SubmitOrder():
-                return self._submit(speaker, request)
             case LookUpOrder():
                 return self._look_up(speaker, request)
             case AskBalance():
@@ -180,27 +199,49 @@ class Service:
                 return self._register(speaker, request)
             case Close():
                 return Closed(number=request.number)
+            case SubmitOrder():
+                raise TypeError("Orders are answered together, by _orders.")
 
-    def _submit(self, speaker: Speaker, request: SubmitOrder) -> Pending:
+    def _submitted(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Pending]:
+        """What becomes of orders that came together: all are judged at one moment, and gpg is asked about all at once.
+
+        A revocation that the bank has learned by then stops every one of them.
+        """
         now = self.clock()
-        if self.refusals.remaining(speaker.customer, now) <= 0:
-            raise OpeningRefused(Reason.RATE)
-        submission = self._read_order(speaker, request, now)
-        future = self.posting.submit(submission)
-        return lambda: self._decided(speaker, request.number, submission.order.transfer_identifier, future)
+        try:
+            if self.refusals.remaining(speaker.customer, now) <= 0:
+                raise OpeningRefused(Reason.RATE)
+            standing = self._standing(speaker, now)
+            opened = self._opened(speaker, orders, now)
+        except _EXPECTED as error:
+            return [self._failed(speaker, order, error) for order in orders]
+        pending: list[Pending] = []
+        for order, found in zip(orders, opened, strict=True):
+            try:
+                submission = self._read_order(speaker, order, found, standing)
+                future = self.posting.submit(submission)
+            except _EXPECTED as error:
+                pending.append(self._failed(speaker, order, error))
+            else:
+                identifier = submission.order.transfer_identifier
+                pending.append(partial(self._decided, speaker, order.number, identifier, future))
+        return pending
 
-    def _read_order(self, speaker: Speaker, request: SubmitOrder, now: float) -> Submission:
-        """The order, once its authorship is proven as the stage asks; until then nothing is logged or used up."""
-        content, message = request.order, None
-        identity = speaker.identity if speaker.stage.orders_are_signed else None
-        digest, number, good_until = self._standing(speaker, now)
-        if identity:
-            identity.require_current(now)
-            opened = self.identities.open(identity, request.order)
-            if isinstance(opened, Rejected):
-                reason = Reason.BUSY if opened.rule == "engine" else Reason.SIGNATURE
-                raise OpeningRefused(reason, f"The order's signature is not accepted: {opened.sentence}", "order")
-            content, message = opened.content, request.order
+    def _opened(self, speaker: Speaker, orders: Sequence[SubmitOrder], now: float) -> Sequence[bytes | Rejected]:
+        """The content of each order, once its authorship is proven as the stage asks."""
+        if speaker.identity is None or not speaker.stage.orders_are_signed:
+            return [order.order for order in orders]
+        speaker.identity.require_current(now)
+        found = self.identities.open_all(speaker.identity, [order.order for order in orders])
+        return [each if isinstance(each, Rejected) else each.content for each in found]
+
+    def _read_order(
+        self, speaker: Speaker, request: SubmitOrder, content: bytes | Rejected, standing: Standing
+    ) -> Submission:
+        """The order of an opened request; until all of this is passed nothing is logged or used up."""
+        if isinstance(content, Rejected):
+            reason = Reason.BUSY if content.rule == "engine" else Reason.SIGNATURE
+            raise OpeningRefused(reason, f"The order's signature is not accepted: {content.sentence}", "order")
         order = decode_order(content)
         if order.version != ORDER_VERSION:
             raise OpeningRefused(
@@ -210,34 +251,33 @@ class Service:
             raise OpeningRefused(Reason.NO_RIGHT, "The order is from another customer than this session.", "debtor")
         if order.bank != self.bank:
             raise OpeningRefused(Reason.NO_RIGHT, "The order is for another bank.", "bank")
-        if order.certificate != digest:
+        if order.certificate != standing.certificate:
             raise OpeningRefused(
                 Reason.CERTIFICATE_INVALID, "The order names another certificate than this session's.", "certificate"
             )
+        signed = speaker.identity if speaker.stage.orders_are_signed else None
         return Submission(
             order=order,
             content=content,
-            message=message,
+            message=request.order if signed else None,
             stage=speaker.stage.value,
-            key_digest=identity.key_digest if identity else None,
+            key_digest=signed.key_digest if signed else None,
             since=request.since,
-            certificate_digest=digest,
-            revocation_number=number,
-            good_until=good_until,
+            certificate_digest=standing.certificate,
+            revocation_number=standing.revocation_number,
+            good_until=standing.good_until,
         )
 
-    def _standing(self, speaker: Speaker, now: float) -> tuple[str | None, int | None, int | None]:
-        """Digest of the speaker's certificate, number of the list by which it is good now, and until when it is.
-
-        None for those who are not certified. The list is looked up for every order, so that a revocation stops the next
-        one of an open session.
-        """
+    def _standing(self, speaker: Speaker, now: float) -> Standing:
+        """By what the speaker is good now. The list is looked up for every group of orders, so that a revocation stops
+        the next one of an open session."""
         if not speaker.stage.is_certified:
-            return None, None, None
+            return Standing()
         certificates = self.certificates()
         if speaker.certificate is None or certificates is None:
             raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="certificate")
-        return speaker.certificate.digest, *certificates.require_good(speaker.certificate, int(now))
+        number, good_until = certificates.require_good(speaker.certificate, int(now))
+        return Standing(speaker.certificate.digest, number, good_until)
 
     def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
         try:

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,9 @@ STATUS_LIMIT_BYTES: Final = 256 * 1024
 ONCE_TIMEOUT_SECONDS: Final = 10.0
 CLOCKS_APART_SECONDS: Final = 300  # how far a signer's clock may be ahead of ours
 
+GROUP: Final = 16
+"""Messages handed to gpg at once; their status lines fit into the pipe, so that gpg never waits for a reader."""
+
 _PIECE_BYTES: Final = 8 * 1024
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
 _WATCHED: Final = ("pubring.kbx", "trustdb.gpg")
@@ -47,7 +50,7 @@ class Opened:
 
 
 class Worker:
-    """One gpg for one home; any thread may call :meth:`open`, one message is in flight at a time."""
+    """One gpg for one home; any thread may call it, and the messages of one call at a time are in flight."""
 
     def __init__(
         self,
@@ -99,11 +102,32 @@ class Worker:
             found = self._opened(message, expected)
         return found
 
+    def open_all(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
+        """Open several messages, each as :meth:`open` does, and answer in their order.
+
+        They are handed to gpg in groups, which saves gpg and caller the waiting for each other. A group that gpg does
+        not answer as it should is asked again one by one, so that no message decides over another.
+        """
+        answers: list[Opened | Rejected | None] = [_unfit(message, expected) for message in messages]
+        fit = [place for place, unfit in enumerate(answers) if unfit is None]
+        for start in range(0, len(fit), GROUP):
+            places = fit[start : start + GROUP]
+            for place, answer in zip(places, self._group([messages[place] for place in places], expected), strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _group(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
+        if len(messages) > 1:
+            with self._lock, suppress(_Lost, EngineError, OSError):
+                if not self._closed:
+                    return self._ask(messages, expected)
+        return [self._opened(message, expected) for message in messages]
+
     def _opened(self, message: bytes, expected: Expectation) -> Opened | Rejected:
         with self._lock:
             if not self._closed:
                 try:
-                    return self._ask(message, expected)
+                    return self._ask([message], expected)[0]
                 except _TooLong:
                     return _TOO_LONG
                 except (_Lost, EngineError, OSError) as error:
@@ -125,31 +149,36 @@ class Worker:
     ) -> None:
         self.close()
 
-    def _ask(self, message: bytes, expected: Expectation) -> Opened | Rejected:
+    def _ask(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
         gpg = self._running()
-        self._made += 1
-        given = f"{self._made}.gpg"
-        source, result = f"{self._folder}/{given}", f"{self._folder}/{self._made}"
-        if os.path.lexists(result):
-            raise _Lost("its output is in the way")
+        names = [str(self._made + place) for place in range(1, len(messages) + 1)]
+        self._made += len(names)
         try:
-            _write_new(source, message)
-            gpg.names.write(f"{given}\n".encode())
+            for name, message in zip(names, messages, strict=True):
+                if os.path.lexists(f"{self._folder}/{name}"):
+                    raise _Lost("its output is in the way")
+                _write_new(f"{self._folder}/{name}.gpg", message)
+            gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
             gpg.names.flush()
-            verdict = _timely(judge(self._answer(gpg, given), expected), self._clock())
-            if isinstance(verdict, Rejected):
-                return verdict
-            content = _read_result(result)
-            return Opened(content, verdict) if content is not None else _NO_OUTPUT
+            statuses = self._answers(gpg, names)
+            return [self._judged(name, status, expected) for name, status in zip(names, statuses, strict=True)]
         except BaseException:
             # First the process, then its files, which it could still write. Also for an interrupt: the next message
             # must not read the answer to this one.
             self._stop()
             raise
         finally:
-            for path in (source, result):
-                with suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
+            for name in names:
+                for path in (f"{self._folder}/{name}.gpg", f"{self._folder}/{name}"):
+                    with suppress(OSError):
+                        os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
+
+    def _judged(self, name: str, status: bytes, expected: Expectation) -> Opened | Rejected:
+        verdict = _timely(judge(status, expected), self._clock())
+        if isinstance(verdict, Rejected):
+            return verdict
+        content = _read_result(f"{self._folder}/{name}")
+        return Opened(content, verdict) if content is not None else _NO_OUTPUT
 
     def _running(self) -> process.RunningGpg:
         """The process, replaced if it died or if its home is not what it was: gpg keeps old keys in its caches."""
@@ -166,13 +195,16 @@ class Worker:
             self._seen = seen
         return self._gpg
 
-    def _answer(self, gpg: process.RunningGpg, name: str) -> bytes:
-        """The status lines between FILE_START, which must name our file, and FILE_DONE, after which gpg is silent."""
+    def _answers(self, gpg: process.RunningGpg, names: Sequence[str]) -> list[bytes]:
+        """For each file the status lines between FILE_START, which must name it, and FILE_DONE.
+
+        gpg is silent after the last, and works on the files in their order.
+        """
         deadline = time.monotonic() + self._timeout_seconds
         poll = select.poll()
         poll.register(gpg.status, select.POLLIN)
         read = bytearray()
-        while not read.endswith(_DONE):
+        while not (read.endswith(_DONE) and read.count(_DONE) >= len(names)):
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise _Lost(f"no verdict within {self._timeout_seconds:g} seconds")
             piece = os.read(gpg.status, _PIECE_BYTES)
@@ -181,10 +213,16 @@ class Worker:
             read += piece
             if len(read) > STATUS_LIMIT_BYTES:
                 raise _Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")
-        start = f"[GNUPG:] FILE_START 3 {name}\n".encode()
-        if not read.startswith(start):
-            raise _Lost("a verdict on another message")
-        return bytes(read[len(start) : 1 - len(_DONE)])
+        *statuses, _ = bytes(read).split(_DONE)
+        if len(statuses) != len(names):
+            raise _Lost("more verdicts than messages")
+        answers = []
+        for name, status in zip(names, statuses, strict=True):
+            start = f"[GNUPG:] FILE_START 3 {name}.gpg\n".encode()
+            if not status.startswith(start):
+                raise _Lost("a verdict on another message")
+            answers.append(status[len(start) :] + b"\n")
+        return answers
 
     def _stop(self) -> None:
         if self._gpg is not None:

@@ -84,15 +84,15 @@ def test_a_verdict_from_a_home_that_was_leaving_is_asked_for_again(
 ) -> None:
     alice = known(identities, town.alice)
     order, asked = signed(town.alice), []
-    honest = Worker.open
+    honest = Worker.open_all
 
-    def overtaken(self: Worker, *arguments: object) -> Opened | Rejected:
+    def overtaken(self: Worker, *arguments: object) -> list[Opened | Rejected]:
         asked.append(self.home)
         if len(asked) == 1:
             known(identities, town.bob)  # its home takes the place of Alice's, between our choice of worker and gpg
         return honest(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Worker, "open", overtaken)
+    monkeypatch.setattr(Worker, "open_all", overtaken)
     assert isinstance(identities.open(alice, order), Opened)
     assert len(asked) == 2
     asked.append(alice.home)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -11,9 +12,9 @@ import pytest
 
 from keyring.errors import EngineError
 from keyring.home import Home
-from keyring.process import run
+from keyring.process import RunningGpg, run
 from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank
-from keyring.worker import MESSAGE_LIMIT_BYTES, Opened, Worker, WorkerSet, open_once
+from keyring.worker import GROUP, MESSAGE_LIMIT_BYTES, Opened, Worker, WorkerSet, open_once
 from tests.conftest import gnupg_processes_below
 from tests.keyring.cast import ORDER, Cast, assert_opens, rule_of, seal_to, verdict_rules
 from tests.keyring.parties import ALWAYS, DAY, certified, new_party, small_home, succeeded
@@ -115,6 +116,78 @@ def test_a_compressed_bomb_inside_a_sealed_message_is_cut_off(cast: Cast) -> Non
         found = worker.open(seal_to(cast.bob, cast), Sealed())
         assert found == Opened(ORDER, Accepted("", "", 0))
     assert rule_of(open_once(cast.bob.home, bomb, Sealed())) == "content-size"
+
+
+def contents(found: Sequence[Opened | Rejected]) -> list[bytes | str]:
+    """What each message said, or the rule by which it was rejected."""
+    return [each.content if isinstance(each, Opened) else each.rule for each in found]
+
+
+def test_messages_opened_together_are_each_judged_by_themselves(worker: Worker, cast: Cast) -> None:
+    """More than a group of them, with wrong ones in between: each answer is about its own message."""
+    assert_opens(worker, cast)
+    first = pid_of(worker)
+    orders = [cast.alice.make("--sign", content=b"order %d" % place) for place in range(GROUP + 4)]
+    expected: list[bytes | str] = [b"order %d" % place for place in range(len(orders))]
+    for place, message, rule in (
+        (2, cast.alice.make("--sign", content=ORDER).replace(b"25.00", b"99.00"), "undamaged"),
+        (5, orders[5] + orders[6], "one-signature"),
+        (GROUP + 1, cast.bob.make("--sign", content=ORDER), "signer"),
+    ):
+        orders[place] = message
+        expected[place] = rule
+    found = worker.open_all(orders, cast.by_alice)
+    assert contents(found) == expected
+    assert pid_of(worker) == first
+    assert list(folder_of(worker).iterdir()) == []
+    assert worker.open_all([], cast.by_alice) == []
+
+
+def test_trial_32_a_process_that_dies_among_messages_opened_together_decides_over_none(
+    worker: Worker, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked again one by one, by another process."""
+    assert_opens(worker, cast)
+    first = pid_of(worker)
+    orders = [cast.alice.make("--sign", content=b"order %d" % place) for place in range(3)]
+    honest = Worker._answers
+
+    def die(worker: Worker, gpg: RunningGpg, names: Sequence[str]) -> list[bytes]:
+        if len(names) > 1:
+            gpg.process.kill()
+            gpg.process.wait()
+        return honest(worker, gpg, names)
+
+    monkeypatch.setattr(Worker, "_answers", die)
+    assert contents(worker.open_all(orders, cast.by_alice)) == [b"order 0", b"order 1", b"order 2"]
+    assert pid_of(worker) != first
+    assert list(folder_of(worker).iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["swapped", "one-missing", "one-twice"])
+def test_trial_32_verdicts_out_of_step_decide_nothing(
+    change: str, worker: Worker, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bad order's verdict stands in the other's place, or none stands there: then both are asked by themselves."""
+    bad = cast.alice.make("--sign", content=ORDER).replace(b"25.00", b"99.00")
+    orders = [cast.alice.make("--sign", content=ORDER), bad]
+    honest = os.read
+    asked = []
+
+    def read(descriptor: int, size: int) -> bytes:
+        piece = honest(descriptor, size)
+        gpg = worker._gpg
+        if gpg is None or descriptor != gpg.status or len(asked) > 0:
+            return piece
+        while piece.count(b"FILE_DONE\n") < 2:
+            piece += honest(descriptor, size)
+        asked.append(piece)
+        one, two, _ = (part + b"FILE_DONE\n" for part in piece.split(b"FILE_DONE\n"))
+        return {"swapped": two + one, "one-missing": two + two, "one-twice": one + one + two}[change]
+
+    monkeypatch.setattr("keyring.worker.os.read", read)
+    assert contents(worker.open_all(orders, cast.by_alice)) == [ORDER, "undamaged"]
+    assert len(asked) == 1
 
 
 def test_trial_32_a_hung_process_is_replaced_after_the_time_limit(cast: Cast) -> None:
@@ -268,12 +341,12 @@ def test_a_sealed_message_is_asked_about_again_where_the_agent_was_ended(
     """Whoever ends the agent of a home, ends it between any two steps of gpg."""
     asked = []
 
-    def ask(worker: Worker, message: bytes, expected: Expectation) -> Opened | Rejected:
-        asked.append(message)
+    def ask(worker: Worker, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
+        asked.extend(messages)
         if len(asked) == 1:
             cast.alice.home.stop()
-            return Rejected("opened-by-key", "The message was not opened with exactly one of our keys.")
-        return honest(worker, message, expected)
+            return [Rejected("opened-by-key", "The message was not opened with exactly one of our keys.")]
+        return honest(worker, messages, expected)
 
     honest = Worker._ask
     monkeypatch.setattr(Worker, "_ask", ask)
