@@ -13,7 +13,7 @@ from bank.identities import Identity, OpeningRefused, Read
 from bank.opening import Opener
 from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
-from bank.service import Service, Speaker
+from bank.service import Service, Speaker, Standing
 from bank.turns import Turns
 from customer import bank_view, evidence
 from customer.bank_view import BankView
@@ -142,7 +142,7 @@ def _service() -> Service:
 def submitted_orders(data: bytes) -> None:
     """Content of an order in the lower stages is read with the same rules, and is the speaker's own."""
     speaker = Speaker("1001", Stage.SESSION, None)
-    read = partial(_service()._read_order, speaker, now=NOW)
+    read = partial(_service()._read_order, speaker, content=data, standing=Standing())
     found = attempt(_unless_refused, read, SubmitOrder(number=1, order=data, since=None))
     if found is not None:
         assert found.order.debtor == "1001"

@@ -172,7 +172,7 @@ def test_trial_32_verdicts_out_of_step_decide_nothing(
     bad = cast.alice.make("--sign", content=ORDER).replace(b"25.00", b"99.00")
     orders = [cast.alice.make("--sign", content=ORDER), bad]
     honest = os.read
-    asked = []
+    asked: list[bytes] = []
 
     def read(descriptor: int, size: int) -> bytes:
         piece = honest(descriptor, size)
@@ -339,7 +339,7 @@ def test_a_sealed_message_is_asked_about_again_where_the_agent_was_ended(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever ends the agent of a home, ends it between any two steps of gpg."""
-    asked = []
+    asked: list[bytes] = []
 
     def ask(worker: Worker, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
         asked.extend(messages)

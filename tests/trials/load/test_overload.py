@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,20 @@ def test_trial_38_places_are_bounded_for_all_and_for_each_and_come_back() -> Non
 def test_trial_38_busy_is_said_at_once_in_the_session_and_uses_up_nothing(
     town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
-    gate, asked = threading.Event(), []
-    posts, opens = Posting._transact, Identities.open
+    gate = threading.Event()
+    asked: list[bytes] = []
+    posts, opens = Posting._transact, Identities.open_all
 
     def transact(self: Posting, submissions: Any) -> Any:
         assert gate.wait(60)
         return posts(self, submissions)
 
-    def opened(self: Identities, identity: Any, message: bytes) -> Any:
-        asked.append(message)
-        return opens(self, identity, message)
+    def opened(self: Identities, identity: Any, messages: Sequence[bytes]) -> Any:
+        asked.extend(messages)
+        return opens(self, identity, messages)
 
     monkeypatch.setattr(Posting, "_transact", transact)
-    monkeypatch.setattr(Identities, "open", opened)
+    monkeypatch.setattr(Identities, "open_all", opened)
     with (
         at_counter(town, short_tmp, limits={"queue": 10, "queue_per_customer": 8}) as counter,
         counter.session(town.alice, stage) as alice,
