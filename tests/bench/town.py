@@ -1,0 +1,173 @@
+"""The town of the benchmark is made by the real command lines, key by key, and kept until what makes it changes.
+
+An authority, a bank in its default configuration, and customers whose keys GnuPG makes and the authority certifies on
+the telephone. It lies in ``build/bench/town``; each measurement serves a fresh copy of the bank.
+"""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from customer import conversing
+from customer.home import CustomerHome
+from keyring.home import Home
+from keyring.keys import export
+from protocol.stages import Stage
+from tests.bench.orders import SigningKey, signing_key
+from tests.system.programs import Serving, run_here
+from tests.system.town import PASSPHRASE, Town
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "bench"
+CUSTOMERS = 64
+FIRST_NUMBER = 1001
+MONEY = "1000000.00"
+KEPT_SECONDS = 7 * 24 * 3600
+"""How old a town may be; the authority's certificates last longer."""
+
+MADE_OF = ("bank/schema.py", "bank/config.py", "ca/store.py", "ca/x509", "customer/store.py", "customer/config.py")
+"""What the kept files look like stands here; a town that was made by others is made anew."""
+
+Progress = Callable[[str], None]
+
+
+class Party(msgspec.Struct, frozen=True):
+    """A customer as the load generator plays one: the certified key in both forms, and the private half."""
+
+    number: str
+    fingerprint: str
+    certificate: bytes
+    certificate_digest: str
+    certified_key: bytes
+    signing: SigningKey
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """Who takes part; ``view`` is a GnuPG home with the bank's key, ``bank_key`` that key."""
+
+    bank: str
+    view: Path
+    bank_key: bytes
+    signing_subkeys: tuple[str, ...]
+    parties: tuple[Party, ...]
+
+
+@dataclass(frozen=True)
+class BenchTown:
+    """Where everything lies, and who is who."""
+
+    folder: Path
+    cast: Cast
+
+    @property
+    def bank(self) -> Path:
+        return self.folder / "bank"
+
+    @property
+    def cast_file(self) -> Path:
+        return self.folder / "cast.json"
+
+    @property
+    def orders(self) -> Path:
+        return self.folder / "orders"
+
+    def customer(self, number: str) -> Path:
+        return self.folder / f"customer-{number}"
+
+
+def town(customers: int, say: Progress) -> BenchTown:
+    """The kept town if it still serves, else a new one."""
+    folder = BUILD / "town"
+    stamp, mark = folder / "made", f"{_digest()} {customers}"
+    if stamp.exists() and stamp.read_text() == mark and time.time() - stamp.stat().st_mtime < KEPT_SECONDS:
+        say("using the town in build/bench/town")
+        return BenchTown(folder, read_cast(folder / "cast.json"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    made = _make(folder, customers, say)
+    stamp.write_text(mark)
+    return made
+
+
+def read_cast(file: Path) -> Cast:
+    """The cast of the town in whose folder the file lies, wherever that was moved to."""
+    cast = msgspec.json.decode(file.read_bytes(), type=Cast, dec_hook=lambda kind, value: kind(value))
+    return msgspec.structs.replace(cast, view=file.parent / cast.view)
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name in MADE_OF:
+        path = ROOT / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _make(folder: Path, customers: int, say: Progress) -> BenchTown:
+    passphrase = folder / "ca.passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text(PASSPHRASE + "\n")
+    ca = folder / "ca"
+    say("making an authority and a bank")
+    run_here("ca", "init", "--home", ca, "--name", "Example Authority", "--passphrase-file", passphrase)
+    desk = Serving("ca", "--home", ca, "--listen", "127.0.0.1:0", log=folder / "ca.log")
+    try:
+        made = _open_bank(folder, ca, passphrase, desk)
+        for number in range(FIRST_NUMBER, FIRST_NUMBER + customers):
+            made.admit(f"customer-{number}", str(number), certified=True, money=False)
+            done = number - FIRST_NUMBER + 1
+            if done % 8 == 0:
+                say(f"{done} of {customers} customers have their key and their certificate")
+        for number in range(FIRST_NUMBER, FIRST_NUMBER + customers):
+            run_here("bank", "deposit", "--home", made.folder / "bank", "--to", str(number), "--amount", MONEY)
+    finally:
+        desk.terminate()
+        for home in folder.glob("*/gnupg"):
+            Home.open(home).stop()
+    with CustomerHome.open(folder / f"customer-{FIRST_NUMBER}") as first:
+        view = conversing.view_for(first, Stage.CERTIFIED)
+    key = export(view.home, view.fingerprint)
+    parties = tuple(_parties(folder, customers))
+    place = view.home.path.relative_to(folder)
+    cast = Cast(view.fingerprint, place, key, tuple(sorted(view.signing_subkeys)), parties)
+    file = folder / "cast.json"
+    file.touch(mode=0o600)
+    file.write_bytes(msgspec.json.encode(cast, enc_hook=str))
+    return BenchTown(folder, read_cast(file))
+
+
+def _open_bank(folder: Path, ca: Path, passphrase: Path, desk: Serving) -> Town:
+    bank = folder / "bank"
+    authority = run_here("ca", "fingerprint", "--home", ca, "--json").json()
+    address = desk.first_line.split()[-1]
+    seen = ("--authority", address, "--authority-fingerprint", " ".join(authority["words"]))
+    run_here("bank", "init", "--home", bank, "--name", "Example Bank", "--currency", "EUR", *seen)
+    run_here("bank", "request", "--home", bank)
+    words = " ".join(run_here("bank", "fingerprint", "--home", bank, "--json").json()["words"])
+    (waiting,) = run_here("ca", "requests", "--home", ca, "--json").json()
+    called = ("--called-back", "+00 000 0000", "--operator", "operator")
+    run_here("ca", "confirm", waiting["request"], "--home", ca, *called, "--words", words)
+    run_here("ca", "issue", waiting["request"], "--home", ca, "--passphrase-file", passphrase)
+    run_here("bank", "fetch", "--home", bank)
+    return Town(folder, desk, address, authority["fingerprint"])
+
+
+def _parties(folder: Path, customers: int) -> Iterator[Party]:
+    for number in range(FIRST_NUMBER, FIRST_NUMBER + customers):
+        with CustomerHome.open(folder / f"customer-{number}") as home:
+            offered = conversing.offered(home)
+            yield Party(
+                number=str(number),
+                fingerprint=home.key,
+                certificate=offered.certificate,
+                certificate_digest=hashlib.sha256(offered.certificate).hexdigest(),
+                certified_key=offered.key,
+                signing=signing_key(home.keys, home.key),
+            )
+            home.keys.stop()
