@@ -57,12 +57,13 @@ class Certificates:
                 at=at,
             )
         except CertificateRefused as error:
-            raise OpeningRefused(error.reason, str(error), FIELD) from None
+            raise OpeningRefused(error.reason, str(error), FIELD, error.rule) from None
         if identity.certification is None or identity.certification.request_digest != judged.request_digest:
             raise OpeningRefused(
                 Reason.CERTIFICATE_INVALID,
                 "Certified key and certificate were not issued on the same request; fetch both again.",
                 FIELD,
+                "same-request",
             )
         newest = self._newest()
         self._require_good(judged, newest, at)
@@ -102,13 +103,14 @@ class Certificates:
         try:
             newest = self.lists.newest()
         except CertificateRefused as error:
-            raise OpeningRefused(error.reason, str(error), FIELD) from None
+            raise OpeningRefused(error.reason, str(error), FIELD, error.rule) from None
         if newest is None:
             raise OpeningRefused(
                 Reason.CERTIFICATE_INVALID,
                 "The bank has no revocation list yet, so no certificate can be relied on and nothing was recorded: the "
                 "bank's operator must run `bank fetch`. After that, send the same transfer again.",
                 FIELD,
+                "crl-present",
             )
         return newest
 
@@ -123,7 +125,7 @@ class Certificates:
                     "certificate can be relied on and nothing was recorded: the authority's operator must run `ca crl`,"
                     " then the bank's operator `bank fetch`. After that, send the same transfer again."
                 )
-            raise OpeningRefused(error.reason, sentence, FIELD) from None
+            raise OpeningRefused(error.reason, sentence, FIELD, error.rule) from None
 
 
 def keep(connection: Connection, der: bytes, judged: JudgedCertificate, succeeds: str = "") -> None:
@@ -185,4 +187,5 @@ def _require_sole(connection: Connection, presented: Presented, newest: Revocati
             f"good until {format_time(not_after)}. This one is no renewal of it, and no key that it has vouched "
             "for: the authority must revoke the first with `ca revoke` before a new key counts.",
             FIELD,
+            "one-key",
         )

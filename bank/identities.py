@@ -42,13 +42,27 @@ def relied_on(ask: Callable[[], Opened | Rejected]) -> Opened | Rejected:
 
 
 class OpeningRefused(Exception):
-    """The speaker is not accepted; carried to the client as a Refusal."""
+    """The speaker is not accepted; carried to the client as a Refusal.
 
-    def __init__(self, reason: Reason, sentence: str | None = None, field: str | None = None) -> None:
+    ``rule`` is the kebab-case name of what exactly was broken, where the reason is the same for several things.
+    """
+
+    def __init__(
+        self, reason: Reason, sentence: str | None = None, field: str | None = None, rule: str | None = None
+    ) -> None:
         super().__init__(sentence or reason.value)
         self.reason = reason
         self.sentence = sentence
         self.field = field
+        self.rule = rule
+
+
+def signature_refused(what: str, rejected: Rejected, field: str) -> OpeningRefused:
+    """The refusal of an opening or order whose signature GnuPG or a rule rejected; "busy" where GnuPG failed."""
+    if rejected.rule == "engine":
+        return OpeningRefused(Reason.BUSY, field=field)
+    sentence = f"The {what}'s signature is not accepted: {rejected.sentence}"
+    return OpeningRefused(Reason.SIGNATURE, sentence, field, rejected.rule)
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,10 @@ class Identity:
         """Dates are decided here for every order, by what the CA certified; OpeningRefused (DS0D) past the end."""
         if self.certification and not self.certification.created <= now < self.certification.expires:
             raise OpeningRefused(
-                Reason.CERTIFICATE_INVALID, "The customer's certificate is not valid at this time.", "certificate"
+                Reason.CERTIFICATE_INVALID,
+                "The customer's certificate is not valid at this time.",
+                "certificate",
+                "already-valid" if now < self.certification.created else "not-expired",
             )
 
 
@@ -228,12 +245,12 @@ class Identities:
                 return Identity(customer.number, fingerprint, key, canonical.digest(key), None, home)
             home, certification, fingerprint = self._certified_home(path, key, None)
         except NotCertified as error:
-            raise OpeningRefused(Reason.CA_UNKNOWN, str(error), "key") from None
+            raise OpeningRefused(Reason.CA_UNKNOWN, str(error), "key", error.rule) from None
         except EngineError:
             raise
         except KeyringError as error:
             reason = Reason.CERTIFICATE_INVALID if stage.is_certified else Reason.SIGNATURE
-            raise OpeningRefused(reason, str(error), "key") from None
+            raise OpeningRefused(reason, str(error), "key", "suitable-key") from None
         identity = Identity(customer.number, fingerprint, key, canonical.digest(key), certification, home)
         if certification.number != customer.number or certification.role != ROLE:
             shutil.rmtree(path, ignore_errors=True)
@@ -242,6 +259,7 @@ class Identities:
                 f"The certificate is for {certification.role} {certification.number}, "
                 f"not for customer {customer.number}.",
                 "customer",
+                "role" if certification.role != ROLE else "number",
             )
         return identity
 
@@ -259,7 +277,10 @@ class Identities:
     def _certified_home(self, path: Path, key: bytes, fingerprint: str | None) -> tuple[Home, Certification, str]:
         if self._authority is None:
             raise OpeningRefused(
-                Reason.CA_UNKNOWN, "This bank has no certificate itself yet; ask its operator.", "stage"
+                Reason.CA_UNKNOWN,
+                "This bank has no certificate itself yet; ask its operator.",
+                "stage",
+                "bank-certified",
             )
         return judged_home(
             path,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bank.certificates import Certificates, Presented
 from bank.customers import Customer, Customers
-from bank.identities import Identities, Identity, OpeningRefused, Read, relied_on
+from bank.identities import Identities, Identity, OpeningRefused, Read, relied_on, signature_refused
 from bank.journal import note
 from bank.turns import Turns
 from keyring.errors import EngineError
@@ -104,7 +104,10 @@ class Opener:
             if found.rule == "engine":
                 raise OpeningRefused(Reason.BUSY)
             raise OpeningRefused(
-                Reason.MALFORMED, f"The opening is not sealed to this bank's key: {found.sentence}", "sealed"
+                Reason.MALFORMED,
+                f"The opening is not sealed to this bank's key: {found.sentence}",
+                "sealed",
+                found.rule,
             )
         return canonical.decode(SealedOpening, found.content)
 
@@ -127,8 +130,7 @@ class Opener:
         """What the customer signed, if it is about this very opening."""
         found = read(offer.signed)
         if isinstance(found, Rejected):
-            reason = Reason.BUSY if found.rule == "engine" else Reason.SIGNATURE
-            raise OpeningRefused(reason, f"The opening's signature is not accepted: {found.sentence}", "signed")
+            raise signature_refused("opening", found, "signed")
         said = canonical.decode_signed(SessionOpening, found.content)
         offered = identity.key_digest if offer.key is not None else None
         for field, expected in (

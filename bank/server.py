@@ -71,8 +71,9 @@ class Server:
             note("malformed", peer=connection.peer, field=error.field, why=error)
             self._last_word(connection, self._refused(Reason.MALFORMED, str(error), error.field or None))
         except OpeningRefused as error:
-            note("refused", peer=connection.peer, reason=error.reason.value, field=error.field, why=error)
-            self._last_word(connection, self._refused(error.reason, error.sentence, error.field))
+            code = error.reason.value
+            note("refused", peer=connection.peer, reason=code, rule=error.rule, field=error.field, why=error)
+            self._last_word(connection, self._refused(error.reason, error.sentence, error.field, error.rule))
         except OutcomeUnknown as error:
             note("outcome-unknown", level=40, peer=connection.peer, why=error)
         except (BankError, KeyringError):
@@ -119,7 +120,8 @@ class Server:
             try:
                 certificates.remember(session.presented, identity.key, int(self.clock()))
             except OpeningRefused as error:
-                self._send(connection, session, [self.service.refuse(error.reason, 0, error.sentence, error.field)])
+                refusal = self.service.refuse(error.reason, 0, error.sentence, error.field, error.rule)
+                self._send(connection, session, [refusal])
                 return False
         self.customers.remember_key(
             identity.key_digest,
@@ -205,8 +207,10 @@ class Server:
 
     # Refusals outside a session: not authenticated, and the client treats them so
 
-    def _refused(self, reason: Reason, sentence: str | None = None, field: str | None = None) -> Frame:
-        refusal = messages.refuse(reason, time=format_time(self.clock()), sentence=sentence, field=field)
+    def _refused(
+        self, reason: Reason, sentence: str | None = None, field: str | None = None, rule: str | None = None
+    ) -> Frame:
+        refusal = messages.refuse(reason, time=format_time(self.clock()), sentence=sentence, field=field, rule=rule)
         return Frame(FrameType.REFUSED, messages.encode(refusal))
 
     def _last_word(self, connection: Connection, frame: Frame) -> None:

@@ -14,7 +14,7 @@ from bank.customers import Customers
 from bank.dossier import Dossier
 from bank.errors import BankError, Busy, RecordError, Stopping, Unwritable
 from bank.evidence import EvidenceRefused
-from bank.identities import Identities, Identity, OpeningRefused
+from bank.identities import Identities, Identity, OpeningRefused, signature_refused
 from bank.journal import note
 from bank.posting import Outcome, Posting, Refused, Submission
 from bank.refusals import RefusalLimiter
@@ -153,9 +153,17 @@ class Service:
                 pending.append(self.refuse(Reason.BUSY, order.number))
             return [_settled(each) for each in pending]
 
-    def refuse(self, reason: Reason, number: int, sentence: str | None = None, field: str | None = None) -> Answer:
+    def refuse(
+        self,
+        reason: Reason,
+        number: int,
+        sentence: str | None = None,
+        field: str | None = None,
+        rule: str | None = None,
+    ) -> Answer:
         """An unlogged refusal, dated now."""
-        return messages.refuse(reason, number=number, time=format_time(self.clock()), sentence=sentence, field=field)
+        now = format_time(self.clock())
+        return messages.refuse(reason, number=number, time=now, sentence=sentence, field=field, rule=rule)
 
     def _guarded(self, speaker: Speaker, request: Request) -> Answer:
         """The answer, with what may go wrong on the way turned into a refusal; nothing of it reaches a customer raw."""
@@ -168,7 +176,7 @@ class Service:
         """What a customer is told of an error; called while it is being handled, so that the log shows it whole."""
         match error:
             case OpeningRefused():
-                return self.refuse(error.reason, request.number, error.sentence, error.field)
+                return self.refuse(error.reason, request.number, error.sentence, error.field, error.rule)
             case MalformedContent():
                 return self.refuse(Reason.MALFORMED, request.number, str(error), error.field or None)
             case Busy():
@@ -240,8 +248,7 @@ class Service:
     ) -> Submission:
         """The order of an opened request; until all of this is passed nothing is logged or used up."""
         if isinstance(content, Rejected):
-            reason = Reason.BUSY if content.rule == "engine" else Reason.SIGNATURE
-            raise OpeningRefused(reason, f"The order's signature is not accepted: {content.sentence}", "order")
+            raise signature_refused("order", content, "order")
         order = decode_order(content)
         if order.version != ORDER_VERSION:
             raise OpeningRefused(
@@ -253,7 +260,10 @@ class Service:
             raise OpeningRefused(Reason.NO_RIGHT, "The order is for another bank.", "bank")
         if order.certificate != standing.certificate:
             raise OpeningRefused(
-                Reason.CERTIFICATE_INVALID, "The order names another certificate than this session's.", "certificate"
+                Reason.CERTIFICATE_INVALID,
+                "The order names another certificate than this session's.",
+                "certificate",
+                "named-certificate",
             )
         signed = speaker.identity if speaker.stage.orders_are_signed else None
         return Submission(

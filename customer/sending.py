@@ -352,6 +352,7 @@ class _Delivery:
 def _said(error: Exception) -> str:
     """The error as a sentence."""
     if isinstance(error, RefusedByBank):
-        return f"The bank answered: {printable(str(error))} ({error.refusal.reason.value})."
+        code = ", ".join(each for each in (error.refusal.reason.value, error.refusal.rule) if each)
+        return f"The bank answered: {printable(str(error))} ({code})."
     text = str(error)
     return text if text.endswith((".", "?", ")")) else f"{text}."

@@ -16,6 +16,7 @@ from protocol.secret import Secret
 
 LINE_LIMIT_BYTES: Final = 4096
 STANDARD_INPUT: Final = Path("/dev/stdin")
+_JSON: Final = f"{__name__}.json"
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -60,7 +61,17 @@ def with_home(variable: str) -> Callable[[Command], Command]:
 
 def with_json(command: Command) -> Command:
     """The flag --json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
+
+    def remember(context: click.Context, _: click.Parameter, value: bool) -> bool:
+        context.meta[_JSON] = value
+        return value
+
+    return click.option("--json", "as_json", is_flag=True, callback=remember, help="Print JSON for scripts.")(command)
+
+
+def asked_for_json(context: click.Context) -> bool:
+    """Whether the command that ran in this context or below it was given --json: errors may have facts as well."""
+    return bool(context.meta.get(_JSON))
 
 
 def with_readout(command: Command) -> Command:

@@ -15,6 +15,7 @@ from protocol.stages import Stage
 
 RequestNumber = Annotated[int, Meta(ge=0, lt=2**53)]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+RuleName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,63}\Z")]
 
 
 class _Wire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
@@ -201,13 +202,17 @@ Request = (
 
 
 class Refusal(_Wire, frozen=True, tag="refusal"):
-    """An answer without a log entry: nothing was recorded and no identifier is used up."""
+    """An answer without a log entry: nothing was recorded and no identifier is used up.
+
+    ``rule`` names what exactly was broken, where several things are answered with one ``reason``; else null.
+    """
 
     field: str | None
     number: RequestNumber
     reason: Reason
     sentence: str
     time: Time
+    rule: RuleName | None = None
     transfer_identifier: str | None = None
 
 
@@ -348,6 +353,7 @@ def refuse(
     time: str,
     sentence: str | None = None,
     field: str | None = None,
+    rule: str | None = None,
     transfer_identifier: str | None = None,
 ) -> Refusal:
     """A refusal with the reason's own sentence unless a more exact one is given."""
@@ -355,6 +361,7 @@ def refuse(
         field=field,
         number=number,
         reason=reason,
+        rule=rule,
         sentence=sentence or EXPLANATIONS[reason].sentence,
         time=time,
         transfer_identifier=transfer_identifier,

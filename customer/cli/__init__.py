@@ -10,10 +10,9 @@ import click
 
 from ca.errors import CaError
 from customer.errors import CustomerError, OutcomeUnknown, RefusedByBank
-from keyring.console import keep_to_oneself
+from keyring.console import asked_for_json, json_text, keep_to_oneself
 from keyring.errors import KeyringError
 from keyring.printable import printable
-from protocol.codes import EXPLANATIONS
 from protocol.errors import ProtocolError
 
 REFUSED: Final = 1
@@ -70,7 +69,11 @@ class _CustomerGroup(click.Group):
         except OutcomeUnknown as error:
             raise _Unknown(printable(str(error))) from None
         except RefusedByBank as error:
-            raise _LocalError(printable(_refusal_text(error))) from None
+            from customer.cli.show import refusal_facts, refusal_text
+
+            if asked_for_json(ctx):
+                click.echo(json_text(refusal_facts(error)))
+            raise _LocalError(printable(refusal_text(error))) from None
         except (CustomerError, KeyringError, CaError, ProtocolError) as error:
             raise _LocalError(printable(str(error))) from None
         except (click.Abort, KeyboardInterrupt):
@@ -80,18 +83,6 @@ class _CustomerGroup(click.Group):
             # Whoever read our output has gone; what is still in the buffer has no reader either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(LOCAL_ERROR)
-
-
-def _refusal_text(error: RefusedByBank) -> str:
-    """A refusal outside an order: nothing was recorded."""
-    refusal = error.refusal
-    who = "The bank refused" if error.proven else "The server at the bank's address refused (this is not proven)"
-    field = f" Field: {refusal.field}." if refusal.field else ""
-    explanation = EXPLANATIONS[refusal.reason]
-    again = " Trying again can help." if explanation.retry_helps else ""
-    return (
-        f"{who}, code {refusal.reason.value}: {error}{field} Nothing was recorded.{again} Next: {explanation.next_step}"
-    )
 
 
 @click.group(

@@ -8,6 +8,7 @@ from protocol.codes import EXPLANATIONS, Reason, Status
 from protocol.messages import sentence_of
 
 if TYPE_CHECKING:
+    from customer.errors import RefusedByBank
     from customer.sending import Outcome
     from customer.store import StoredOrder
 
@@ -22,6 +23,7 @@ def outcome_text(outcome: "Outcome") -> str:
         title = f"Refused by the bank: {facts['sentence']}"
         rows = [
             ("code", facts["reason"]),
+            *((("rule", facts["rule"]),) if facts["rule"] else ()),
             ("field", facts["field"] or "-"),
             ("retry", "can help" if facts["retry_helps"] else "does not help"),
             ("next", facts["next"]),
@@ -53,6 +55,7 @@ def outcome_facts(outcome: "Outcome") -> dict[str, object]:
         "status": "posted" if outcome.posted else "refused",
         "code": (Status.SETTLED if outcome.posted else Status.REJECTED).value,
         "reason": reason.value if reason else None,
+        "rule": outcome.refusal.rule if outcome.refusal else None,
         "sentence": sentence,
         "field": entry.field if entry else outcome.refusal.field if outcome.refusal else None,
         # A logged refusal has used up its identifier; only what was not recorded can succeed unchanged.
@@ -71,6 +74,35 @@ def outcome_facts(outcome: "Outcome") -> dict[str, object]:
     }
 
 
+def refusal_text(error: "RefusedByBank") -> str:
+    """A refusal that no order was decided by, for a person: nothing was recorded."""
+    refusal = error.refusal
+    who = "The bank refused" if error.proven else "The server at the bank's address refused (this is not proven)"
+    rule = f", rule {refusal.rule}" if refusal.rule else ""
+    field = f" Field: {refusal.field}." if refusal.field else ""
+    explanation = EXPLANATIONS[refusal.reason]
+    again = " Trying again can help." if explanation.retry_helps else ""
+    return (
+        f"{who}, code {refusal.reason.value}{rule}: {error}{field} Nothing was recorded.{again} "
+        f"Next: {explanation.next_step}"
+    )
+
+
+def refusal_facts(error: "RefusedByBank") -> dict[str, object]:
+    """The same for a script; ``proven`` tells whether only the bank can have said so."""
+    refusal, explanation = error.refusal, EXPLANATIONS[error.refusal.reason]
+    return {
+        "status": "refused",
+        "proven": error.proven,
+        "reason": refusal.reason.value,
+        "rule": refusal.rule,
+        "sentence": str(error),
+        "field": refusal.field,
+        "retry_helps": explanation.retry_helps,
+        "next": explanation.next_step,
+    }
+
+
 def order_facts(order: "StoredOrder") -> dict[str, object]:
     """A line of the outbox for a script."""
     from customer.sending import outcome_of
@@ -86,5 +118,6 @@ def order_facts(order: "StoredOrder") -> dict[str, object]:
         "description": content.description,
         "stage": order.stage.value,
         "reason": outcome.reason.value if outcome and outcome.reason else None,
+        "rule": outcome.refusal.rule if outcome and outcome.refusal else None,
         "reference": outcome.entry.reference if outcome and outcome.entry else None,
     }

@@ -6,7 +6,7 @@ import click
 
 from customer.cli import REFUSED, UNKNOWN
 from customer.cli.common import open_home, table, with_letter, with_passphrase, with_stage
-from customer.errors import CustomerError, OutcomeUnknown
+from customer.errors import CustomerError, OutcomeUnknown, RefusedByBank
 from keyring.console import json_text, with_home, with_json
 from keyring.printable import printable
 from protocol.stages import Stage
@@ -125,7 +125,7 @@ def resume(
 
     Exit codes: 0 all are known now, 3 some are still unknown.
     """
-    from customer.cli.show import outcome_facts, outcome_text
+    from customer.cli.show import outcome_facts, outcome_text, refusal_facts
     from customer.sending import send_again
 
     results: list[dict[str, object]] = []
@@ -139,7 +139,8 @@ def resume(
             except CustomerError as error:
                 state = "unknown" if isinstance(error, OutcomeUnknown) else "unsent"
                 unknown += state == "unknown"
-                results.append({"transfer_identifier": order.identifier, "status": state, "sentence": str(error)})
+                told = refusal_facts(error) if isinstance(error, RefusedByBank) else {"sentence": str(error)}
+                results.append({**told, "transfer_identifier": order.identifier, "status": state})
                 if not as_json:
                     click.echo(f"{order.identifier}: {state}. {printable(str(error))}", err=True)
             else:

@@ -37,53 +37,70 @@ def learn(counter: Counter, crl: bytes) -> bridge.RevocationList | None:
         return RevocationLists(ledger, root).take(crl, int(counter.clock()))
 
 
-def refusal(counter: Counter, person: Person, **changes: Any) -> tuple[Reason, str | None, str]:
-    """Reason, field and sentence of the refusal of an opening in the stage certified."""
+def refusal(counter: Counter, person: Person, **changes: Any) -> tuple[Reason, str | None, str, str | None]:
+    """Reason, field, sentence and rule of the refusal of an opening in the stage certified."""
     said = refusal_in(counter.say(counter.opening(person, CERTIFIED, **changes).frame))
-    return said.reason, said.field, said.sentence
+    return said.reason, said.field, said.sentence, said.rule
 
 
-WRONG: dict[str, tuple[Callable[[Town], bytes | None], Reason, str]] = {
-    "missing": (lambda town: None, Reason.CERTIFICATE_MISSING, "missing"),
-    "empty": (lambda town: b"", Reason.CERTIFICATE_MISSING, "missing"),
-    "unreadable": (lambda town: b"no certificate", Reason.CERTIFICATE_INVALID, "not one X.509"),
-    "expired": (lambda town: forged(town, town.alice, begins=-90, ends=-30), Reason.CERTIFICATE_INVALID, "ended on"),
-    "not yet valid": (lambda town: forged(town, town.alice, begins=900), Reason.CERTIFICATE_INVALID, "counts from"),
+WRONG: dict[str, tuple[Callable[[Town], bytes | None], Reason, str | None, str]] = {
+    "missing": (lambda town: None, Reason.CERTIFICATE_MISSING, None, "missing"),
+    "empty": (lambda town: b"", Reason.CERTIFICATE_MISSING, "certificate-present", "missing"),
+    "unreadable": (lambda town: b"no", Reason.CERTIFICATE_INVALID, "certificate-readable", "not one X.509"),
+    "expired": (
+        lambda town: forged(town, town.alice, begins=-90, ends=-30),
+        Reason.CERTIFICATE_INVALID,
+        "not-expired",
+        "ended on",
+    ),
+    "not yet valid": (
+        lambda town: forged(town, town.alice, begins=900),
+        Reason.CERTIFICATE_INVALID,
+        "already-valid",
+        "counts from",
+    ),
     "other authority": (
         lambda town: forged(town, town.alice, issuer=town.bob),
         Reason.CA_UNKNOWN,
+        "issued-by-the-authority",
         "not issued by the authority",
     ),
-    "self-signed": (lambda town: self_signed(town.alice), Reason.CA_UNKNOWN, "issued by its own holder"),
+    "self-signed": (
+        lambda town: self_signed(town.alice),
+        Reason.CA_UNKNOWN,
+        "not-self-signed",
+        "issued by its own holder",
+    ),
     "for a bank": (
         lambda town: forged(town, town.alice, role="bank"),
         Reason.CERTIFICATE_INVALID,
+        "purpose",
         "not for a customer",
     ),
     "other number": (
         lambda town: forged(town, town.alice, number="1002"),
         Reason.CERTIFICATE_INVALID,
+        "number",
         "for the number 1002",
     ),
-    "other key": (
-        lambda town: forged(town, town.impostor),
-        Reason.CERTIFICATE_INVALID,
-        "not for ",
-    ),
-    "somebody else's": (lambda town: town.bob.certificate, Reason.CERTIFICATE_INVALID, "not for "),
+    "other key": (lambda town: forged(town, town.impostor), Reason.CERTIFICATE_INVALID, "same-key", "not for "),
+    "somebody else's": (lambda town: town.bob.certificate, Reason.CERTIFICATE_INVALID, "same-key", "not for "),
     "below an intermediate": (
         lambda town: below_an_intermediate(town, town.alice, town.bob)[0],
         Reason.CA_UNKNOWN,
+        "issued-by-the-authority",
         "not issued by the authority",
     ),
     "an intermediate": (
         lambda town: below_an_intermediate(town, town.alice, town.bob)[1],
         Reason.CERTIFICATE_INVALID,
+        "end-entity",
         "authority",
     ),
     "on another request": (
         lambda town: forged(town, town.alice, request="1" * 64),
         Reason.CERTIFICATE_INVALID,
+        "same-request",
         "same request",
     ),
 }
@@ -93,12 +110,33 @@ WRONG: dict[str, tuple[Callable[[Town], bytes | None], Reason, str]] = {
 def test_trial_26_a_certificate_that_is_not_the_customers_own_and_good_opens_nothing(
     counter: Counter, case: str
 ) -> None:
-    make, reason, said = WRONG[case]
+    make, reason, rule, said = WRONG[case]
     kept = counter.count("certificate")
     found = refusal(counter, counter.town.alice, certificate_der=make(counter.town))
     assert found[:2] == (reason, "certificate"), found
     assert said in found[2]
+    assert found[3] == rule
     assert counter.count("certificate") == kept
+
+
+def test_trial_26_a_certified_key_for_another_role_or_number_or_by_another_authority_says_so(counter: Counter) -> None:
+    """The OpenPGP form, which is judged first: so an honestly issued certificate that somebody else uses."""
+    town = counter.town
+    for key, expected in (
+        (town.certified_for(town.alice, "1001", "bank"), (Reason.CERTIFICATE_INVALID, "customer", "role")),
+        (town.certified_for(town.alice, "1002", "customer"), (Reason.CERTIFICATE_INVALID, "customer", "number")),
+        (town.alice.key, (Reason.CA_UNKNOWN, "key", "certified")),
+    ):
+        reason, field, _, rule = refusal(counter, town.alice, key=key)
+        assert (reason, field, rule) == expected
+
+
+def test_what_a_person_can_mistake_for_each_other_has_different_names() -> None:
+    """As the issue of the ceremony lists them; a second unrelated key (one-key) is refused in a test of its own."""
+    cases = ("for a bank", "other number", "an intermediate", "expired", "other key", "other authority", "self-signed")
+    named = [WRONG[case][2] for case in cases]
+    assert None not in named
+    assert len({*named, "one-key"}) == len(cases) + 1
 
 
 def test_trial_26_the_honest_twins_open_a_session_and_orders_are_taken(counter: Counter) -> None:
@@ -169,7 +207,9 @@ def test_trial_50_a_revocation_stops_the_next_order_of_an_open_session_and_nothi
             assert talk.pay("before").status is Status.SETTLED
             assert learn(counter, newer)
             order = counter.submission(town.alice, "after", CERTIFIED)
-            assert talk.refusal(order) == (Reason.CERTIFICATE_REVOKED, "certificate")
+            said = talk.ask(order)
+            assert isinstance(said, Refusal)
+            assert (said.reason, said.field, said.rule) == (Reason.CERTIFICATE_REVOKED, "certificate", "not-revoked")
             with pytest.raises(CaError, match="older than list 2"):
                 learn(counter, older)
             assert talk.refusal(order) == (Reason.CERTIFICATE_REVOKED, "certificate")
@@ -242,6 +282,7 @@ def test_a_second_key_for_a_number_counts_only_when_the_first_is_revoked(own_cou
         talk.pay("first-key")
     found = refusal(own_counter, town.impostor, **second)
     assert found[:2] == (Reason.OTHER_KEY, "certificate")
+    assert found[3] == "one-key"
     assert "another key" in found[2]
     assert "`ca revoke`" in found[2]
     renewed = forged(town, town.alice, ends=2 * DAYS * DAY)  # the same key, new dates: a renewal
@@ -264,7 +305,7 @@ def test_of_two_keys_opened_at_once_the_first_to_speak_counts(own_counter: Count
         first.pay("first")
         answer = second.ask(AskBalance(number=3))
         assert isinstance(answer, Refusal)
-        assert (answer.number, answer.reason, answer.field) == (0, Reason.OTHER_KEY, "certificate")
+        assert (answer.number, answer.reason, answer.rule) == (0, Reason.OTHER_KEY, "one-key")
         assert receive(second.connection) is None
         assert first.pay("still").status is Status.SETTLED
 

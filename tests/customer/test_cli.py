@@ -134,6 +134,7 @@ def test_a_transfer_from_the_order_to_the_evidence(stand: Stand, alice: Path, sh
     assert facts | {"booked": "", "reference": ""} == {
         "status": "posted",
         "code": "ACSC",
+        "rule": None,
         "reason": None,
         "sentence": None,
         "field": None,

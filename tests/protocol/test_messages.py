@@ -47,6 +47,7 @@ def value(annotation: Any) -> st.SearchStrategy[Any]:
         LogIdentifier: st.just("ab" * 16),
         Digest: st.just("cd" * 32),
         Fingerprint: st.just("AB" * 20),
+        messages.RuleName: st.from_regex(r"[a-z][a-z0-9-]{0,63}", fullmatch=True),
     }
     if annotation in known:
         return known[annotation]

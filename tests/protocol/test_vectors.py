@@ -12,6 +12,7 @@ from protocol import canonical, letter, merkle, records
 from protocol.beginnings import PlacedBeginning, check_new_log
 from protocol.errors import MalformedContent, RemoteProtocolError
 from protocol.frames import Frame, FrameReader
+from protocol.messages import Refusal
 from protocol.money import AmountError, format_amount, parse_amount
 from protocol.orders import TransferOrder, decode_order, encode_order
 from protocol.receipts import LogEntry, Receipt, ReceiptError, TreeHead, check_consistency, check_inclusion, check_order
@@ -80,6 +81,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "transfer-order": TransferOrder,
     "log-entry": LogEntry,
     "tree-head": TreeHead,
+    "refusal": Refusal,
 }
 
 

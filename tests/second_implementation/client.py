@@ -33,7 +33,8 @@ class RefusedByBank(Exception):
     """The bank refused; ``proven`` tells whether the refusal came under keys that only the bank has."""
 
     def __init__(self, refusal: Message, *, proven: bool) -> None:
-        super().__init__(f"{refusal['reason']}: {refusal['sentence']}")
+        rule = refusal.get("rule")
+        super().__init__(f"{refusal['reason']}{f' ({rule})' if rule else ''}: {refusal['sentence']}")
         self.refusal = refusal
         self.proven = proven
 

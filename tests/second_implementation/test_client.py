@@ -242,6 +242,7 @@ def a_revocation_stops_the_next_order_of_an_open_session(world: World, alice: Cl
     with pytest.raises(RefusedByBank) as caught:
         alice.submit(talk, identifier)
     assert (caught.value.refusal["reason"], caught.value.proven) == ("DS0C", True)
+    assert caught.value.refusal["rule"] == "not-revoked"
     talk.close()
     before = alice.list_number
     with pytest.raises(Refused):

@@ -48,6 +48,16 @@ HEAD: dict[str, Any] = {
     "version": 1,
 }
 
+REFUSAL: dict[str, Any] = {
+    "field": "certificate",
+    "number": 0,
+    "reason": "DS0D",
+    "rule": "not-expired",
+    "sentence": "The certificate has ended.",
+    "time": TIME,
+    "transfer_identifier": None,
+    "type": "refusal",
+}
 REFUSED: dict[str, Any] = {"field": "amount", "reason": "AM04", "reference": None, "status": "RJCT"}
 
 

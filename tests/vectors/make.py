@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tests.vectors.given import BANK, ENTRY, HEAD, ORDER, REFUSED, TIME, base64_of, canonical, secret, sha256
+from tests.vectors.given import BANK, ENTRY, HEAD, ORDER, REFUSAL, REFUSED, TIME, base64_of, canonical, secret, sha256
 from tests.vectors.texts import amount_vectors, letter_vectors, password_vectors
 from tests.vectors.trees import beginning_vectors, merkle_vectors, receipt_vectors
 
@@ -97,6 +97,8 @@ def canonical_vectors() -> list[dict[str, Any]]:
         vector("an entry of a refusal", canonical({**ENTRY, **REFUSED}), kind="log-entry"),
         vector("control characters, escaped as RFC 8785 says", entry_with_controls, kind="log-entry"),
         vector("a tree head", canonical(HEAD), kind="tree-head"),
+        vector("a refusal with its rule", canonical(REFUSAL), kind="refusal"),
+        vector("a refusal without a rule", canonical({**REFUSAL, "rule": None}), kind="refusal"),
         vector("largest size", canonical({**HEAD, "size": 2**53 - 1}), kind="tree-head"),
         vector("space after a colon", text.replace('":', '": ', 1).encode(), "white-space"),
         vector("line feed at the end", good + b"\n", "white-space"),
@@ -150,6 +152,11 @@ def canonical_vectors() -> list[dict[str, Any]]:
         vector("leap second", order(created="2026-01-31T23:59:60Z"), "value", "created"),
         vector("time with an offset", order(created="2026-01-31T09:30:00+00:00"), "value", "created"),
         vector("time with a fraction", order(created="2026-01-31T09:30:00.0Z"), "value", "created"),
+        vector("rule in capitals", canonical({**REFUSAL, "rule": "NOT-EXPIRED"}), "value", "rule", "refusal"),
+        vector("rule with a space", canonical({**REFUSAL, "rule": "not expired"}), "value", "rule", "refusal"),
+        vector("rule that is empty", canonical({**REFUSAL, "rule": ""}), "value", "rule", "refusal"),
+        vector("rule too long", canonical({**REFUSAL, "rule": "r" * 65}), "value", "rule", "refusal"),
+        vector("code that does not exist", canonical({**REFUSAL, "reason": "DS99"}), "value", "reason", "refusal"),
         vector("right-to-left override", order(description="rent \u202etner"), "unprintable", "description"),
         vector("zero-width space", order(description="rent\u200b"), "unprintable", "description"),
         vector("line feed in the description", order(description="rent\nand more"), "unprintable", "description"),
