@@ -88,7 +88,7 @@ def keep_notice(bank: BankHome, number: str, notice: bytes) -> Path:
 def deliver_notices(bank: BankHome, desk: Desk) -> int:
     """Hand in what waits; a notice leaves the folder once the desk has taken it. Returns how many were taken.
 
-    One that is refused does not hold up the others. Raises the first DeskError when all were tried.
+    One that is refused does not hold up the others, unless the desk is busy. Raises the first DeskError in the end.
     """
     delivered = 0
     refused: DeskError | None = None
@@ -97,6 +97,8 @@ def deliver_notices(bank: BankHome, desk: Desk) -> int:
             desk.submit_notice(path.read_bytes())
         except DeskError as error:
             refused = refused or error
+            if error.again:  # too many at once: the others wait, too
+                break
             continue
         path.unlink()
         delivered += 1

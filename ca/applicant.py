@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from ca import bridge
 from ca.bridge import CertificateRefused, JudgedCertificate
-from ca.documents import BANK, BANK_NUMBER
+from ca.documents import BANK, BANK_NUMBER, CUSTOMER
 from ca.errors import DeskError, UnprovenKey
 from ca.messages import (
     AskAuthority,
@@ -102,7 +102,7 @@ class Desk:
         if isinstance(answer, DeskRefusal):
             # The sentence is a stranger's: only what a terminal shows as it is, and not too much of it.
             shown = "".join(c if c.isprintable() else "?" for c in answer.sentence)[:300]
-            raise DeskError(f"The authority's desk at {self.address} refused: {shown}")
+            raise DeskError(f"The authority's desk at {self.address} refused: {shown}", again=answer.again)
         return answer
 
     def _exchange(self, question: DeskRequest) -> DeskAnswer:
@@ -299,10 +299,17 @@ def explain(state: State, program: str) -> str:
             return f"The request is confirmed and will be issued; try `{program} fetch` again later."
         case State.LOCKED:
             return (
-                f"The request is locked after three mistakes on the telephone; make a new one with `{program} request`,"
-                " or ask the authority to reopen it."
+                "The request is locked after three mistakes on the telephone, and a new one of the same key is, too."
+                f" Telephone the authority: its operator reopens it (`ca reopen`). Then read out what `{program}"
+                " fingerprint` shows."
             )
         case State.ISSUED:
             return f"The certificate is issued; take it with `{program} fetch`."
         case State.EXPIRED:
             return f"The certificate has expired; ask for a new one with `{program} request`."
+        case State.REVOKED:
+            return "The certificate of this key was revoked, and the key is never certified again. " + (
+                "A new key begins in another folder, with `customer init --home NEW-FOLDER --letter FILE`."
+                if program == CUSTOMER
+                else "What is left to do says `bank status`."
+            )

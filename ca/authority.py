@@ -11,11 +11,10 @@ from typing import Final, Self
 from ca import bridge, lists
 from ca.bridge import AgentKey, Root
 from ca.config import CONFIGURATION_FILE, Configuration, checked_publish_url, read_configuration, write_configuration
-from ca.counter import Counter
 from ca.decisions import AuthorityStore, Certificate
 from ca.documents import BANK
 from ca.errors import ConfigurationError, RequestError
-from ca.messages import OPEN_STATES, AuthorityKey, DeskRefusal, RequestState, State, SubmitRequest
+from ca.messages import AuthorityKey, State
 from ca.requests import IDENTIFIER_DIGITS, Request, claimed_request, open_request
 from ca.store import DeskStore, Filed
 from keyring import keys, unfinished
@@ -167,18 +166,12 @@ class Authority:
         return tuple(each for each in self.decisions.certificates() if each.role == BANK and each.is_live(now))
 
     def request(self, identifier: str) -> Request:
-        """The verified request whose identifier is, or begins with, ``identifier``; or the one open for that number.
+        """The verified request whose identifier is, or begins with, ``identifier``. Raises RequestError."""
+        return self.believed(self.filed(identifier))
 
-        Raises RequestError, also where the number has several open requests.
-        """
+    def filed(self, identifier: str) -> Filed:
+        """That request as the desk has it, unverified. Raises RequestError."""
         prefix = identifier.strip().lower()
-        of_number = [filed for filed in self.desk.requests(*OPEN_STATES) if filed.number == prefix]
-        if len(of_number) == 1 and not set(self.desk.requests_like(prefix)) - set(of_number):
-            return self._believed(of_number[0])
-        if of_number:
-            raise RequestError(
-                f"{prefix} may mean several requests; name one by its identifier, as `ca requests` shows it."
-            )
         if len(prefix) < SHORTEST_PREFIX or not set(prefix) <= set("0123456789abcdef"):
             raise RequestError(
                 f"{identifier[:40]!a} is not the identifier of a request; give {SHORTEST_PREFIX} to"
@@ -192,26 +185,29 @@ class Authority:
             )
         if len(found) > 1:
             raise RequestError(f"{len(found)} requests begin with {prefix}; give more digits.")
-        return self._believed(found[0])
+        return found[0]
 
-    def take(self, message: bytes, *, clock: Callable[[], float]) -> RequestState:
-        """Take in a request that did not come over the desk's port. Raises RequestError."""
-        counter = Counter(self.desk, self.configuration.limits, clock=clock, log=lambda _event, _details: None)
-        answer = counter.answer(SubmitRequest(message), "mail")
-        if isinstance(answer, DeskRefusal):
-            raise RequestError(answer.sentence)
-        assert isinstance(answer, RequestState)  # noqa: S101 - the one other answer to a request
-        return answer
+    def state(self, request: Request) -> State:
+        """How far the request has come, by the authority's own records."""
+        return self._state(request.digest, request.content.fingerprint, request.content.number)
 
-    def state(self, digest: str) -> State:
-        """How far the request with this digest has come, by the authority's own records."""
+    def tell(self, request: Request) -> None:
+        """Have the desk say how far this request has come, and others of its key for its number, by the records."""
+        whose = (request.content.fingerprint, request.content.number)
+        others = {each.digest: each for each in self.desk.requests_of(whose[0]) if each.number == whose[1]}
+        for digest in {request.digest, *others}:
+            state, told = self._state(digest, *whose), others[digest].state if digest in others else None
+            if state is not told and (state, told) != (State.WAITING, State.VOUCHED):
+                self.desk.mark(digest, state)
+
+    def _state(self, digest: str, fingerprint: str, number: str) -> State:
         if self.decisions.certificate(digest):
             return State.ISSUED
         if self.decisions.confirmation(digest):
             return State.CONFIRMED
-        return State.WAITING if self.decisions.tries_left(digest) else State.LOCKED
+        return State.WAITING if self.decisions.tries_left(fingerprint, number) else State.LOCKED
 
-    def _believed(self, filed: Filed) -> Request:
+    def believed(self, filed: Filed) -> Request:
         """The request as its own signature tells it: the desk's word for what it is counts for nothing."""
         if claimed_request(filed.message).digest != filed.digest:
             raise RequestError(

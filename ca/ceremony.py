@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ca import choosing
 from ca.authority import Authority
 from ca.decisions import Confirmation, Reopening
 from ca.documents import BANK, CUSTOMER
@@ -49,7 +50,8 @@ class Mistake:
 
 def waiting_request(authority: Authority, identifier: str, now: int) -> Request:
     """The request, if it waits for its call at ``now``; else CeremonyError tells what to do next."""
-    request = authority.request(identifier)
+    request = choosing.request(authority, identifier, now, State.WAITING)
+    authority.tell(request)  # the desk cannot know that a key is locked whose request it had forgotten
     _require_waiting(authority, request, now)
     return request
 
@@ -99,33 +101,36 @@ def confirm(
             authority.decisions.confirm(confirmation)
             result: Confirmation | Mistake = confirmation
         else:
-            left = authority.decisions.count_failure(request.digest)
+            left = authority.decisions.count_failure(content.fingerprint, content.number)
             what = _difference(fingerprint, content.fingerprint) if known else "The code is not the one in the letter"
-            result = Mistake(f"{what}; {_next(left)}", left)
-    authority.desk.mark(request.digest, authority.state(request.digest))
+            result = Mistake(f"{what}; {_next(left, request)}", left)
+    authority.tell(request)
     return result
 
 
 def reopen(
     authority: Authority, identifier: str, *, reason: str, operator: str, clock: Callable[[], float]
 ) -> Reopening:
-    """Give a locked request its tries again, and record who did so and why. Raises CeremonyError."""
+    """Give the key of a locked request its tries for that number again; who did so and why is recorded.
+
+    Raises CeremonyError.
+    """
     request = authority.request(identifier)
     reason, operator = recorded(reason, "The reason"), recorded(operator, "The operator's name")
     with authority.decisions.exclusive():
-        state = authority.state(request.digest)
+        state = authority.state(request)
         if state is not State.LOCKED:
             raise CeremonyError(
                 f"The request {request.identifier} is not locked but {state.value}; there is nothing to reopen."
             )
-        reopening = Reopening(request.digest, operator, reason, int(clock()))
+        reopening = Reopening(request.content.fingerprint, request.content.number, operator, reason, int(clock()))
         authority.decisions.reopen(reopening)
-    authority.desk.mark(request.digest, State.WAITING)
+    authority.tell(request)
     return reopening
 
 
 def _require_waiting(authority: Authority, request: Request, now: int) -> None:
-    state = authority.state(request.digest)
+    state = authority.state(request)
     if state is State.WAITING and is_vouched(authority, request, now):
         raise CeremonyError(
             f"The request is vouched for by a key that counts, and needs no call; `ca issue {request.identifier}`."
@@ -136,9 +141,8 @@ def _require_waiting(authority: Authority, request: Request, now: int) -> None:
         raise CeremonyError(f"The request is confirmed already; issue it with `ca issue {request.identifier}`.")
     if state is State.LOCKED:
         raise CeremonyError(
-            f"The request {request.identifier} is locked after three mistakes; a new request is needed: have the"
-            f" applicant run `{request.content.role} request` again. If the mistakes were ours, reopen it: `ca reopen"
-            f' {request.identifier} --reason "…"`.'
+            f"The request {request.identifier} is locked after three mistakes, and so is every other of its key."
+            f" {_reopening(request)}"
         )
 
 
@@ -203,10 +207,17 @@ def _difference(heard: str, right: str) -> str:
     return f"Word {place + 1} (in group {place // 2 + 1} of the hexadecimal form) is not that of the request's key"
 
 
-def _next(left: int) -> str:
+def _next(left: int, request: Request) -> str:
     if left:
         return f"have it read out again from the beginning. {left} {'try is' if left == 1 else 'tries are'} left."
-    return "that was the third mistake. The request is locked, and the applicant has to make a new one."
+    return f"that was the third mistake. The request is locked. {_reopening(request)}"
+
+
+def _reopening(request: Request) -> str:
+    return (
+        f'If the mistakes have an honest reason, give it: `ca reopen {request.identifier} --reason "…"`; if somebody'
+        f' tried to pass for another: `ca drop {request.identifier} --reason "…"`.'
+    )
 
 
 def recorded(text: str, what: str) -> str:

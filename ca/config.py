@@ -26,13 +26,16 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """What the desk bears; every one of them may stand under ``[limits]`` in ca.toml.
 
-    ``verifications`` is how many requests gpg looks at at once; the others count what is kept or open.
+    ``verifications`` is how many documents gpg looks at at once. Those a minute count for each IPv4 address or IPv6
+    network; documents are what gpg has to look at. The others count what is kept or open.
     """
 
     document_bytes: Annotated[int, Meta(ge=4096, le=DOCUMENT_LIMIT_BYTES)] = DOCUMENT_LIMIT_BYTES
     connections: Count = 64
     connections_per_address: Count = 16
     questions_per_connection: Count = 64
+    questions_per_minute: Count = 240
+    documents_per_minute: Count = 60
     open_requests: Count = 1_000
     open_requests_per_address: Count = 50
     open_request_days: Count = 30

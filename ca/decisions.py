@@ -9,7 +9,7 @@ from ca.errors import StoreError
 from ca.messages import Certified
 
 TRIES: Final = 3
-"""Tries to confirm one request; then it is locked."""
+"""Tries to confirm the requests of one key for one number; then they are locked."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,22 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Reopening:
-    """A locked request that got its tries back."""
+    """A key whose requests for a number were locked, and which got its tries back."""
+
+    fingerprint: str
+    number: str
+    operator: str
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A request that was taken from the desk, and how far it had come; or notices for a number, without a digest."""
 
     digest: str
+    number: str
+    what: str
     operator: str
     reason: str
     at: int
@@ -98,14 +111,17 @@ class AuthorityStore(Database):
     """What the authority has decided: tries, confirmations, what it issued and revoked, its root and its lists."""
 
     APPLICATION = 0x43534341
-    VERSION = 3
+    VERSION = 4
     SCHEMA = """
-        CREATE TABLE tries (digest TEXT PRIMARY KEY, failed INTEGER NOT NULL) STRICT;
+        CREATE TABLE tries (fingerprint TEXT NOT NULL, number TEXT NOT NULL, failed INTEGER NOT NULL,
+            PRIMARY KEY (fingerprint, number)) STRICT;
         CREATE TABLE confirmations (digest TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, number TEXT NOT NULL,
             role TEXT NOT NULL, name TEXT NOT NULL, operator TEXT NOT NULL, reached_by TEXT NOT NULL,
             dialled TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
-        CREATE TABLE reopenings (digest TEXT NOT NULL, operator TEXT NOT NULL, reason TEXT NOT NULL,
-            at INTEGER NOT NULL) STRICT;
+        CREATE TABLE reopenings (fingerprint TEXT NOT NULL, number TEXT NOT NULL, operator TEXT NOT NULL,
+            reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+        CREATE TABLE drops (digest TEXT NOT NULL, number TEXT NOT NULL, what TEXT NOT NULL, operator TEXT NOT NULL,
+            reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
         CREATE TABLE certificates (serial TEXT PRIMARY KEY, digest TEXT NOT NULL, number TEXT NOT NULL,
             role TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, issued INTEGER NOT NULL,
             expires INTEGER NOT NULL, key BLOB NOT NULL, der BLOB NOT NULL, request BLOB NOT NULL,
@@ -122,29 +138,44 @@ class AuthorityStore(Database):
         CREATE TABLE root (place INTEGER PRIMARY KEY CHECK (place = 1), der BLOB NOT NULL) STRICT;
     """
 
-    def tries_left(self, digest: str) -> int:
-        """How often this request may still be confirmed wrongly."""
-        rows = self.rows("SELECT failed FROM tries WHERE digest = ?", digest)
+    def tries_left(self, fingerprint: str, number: str) -> int:
+        """How often requests of this key for this number may still be confirmed wrongly."""
+        rows = self.rows("SELECT failed FROM tries WHERE fingerprint = ? AND number = ?", fingerprint, number)
         return max(0, TRIES - (rows[0]["failed"] if rows else 0))
 
-    def count_failure(self, digest: str) -> int:
-        """Use up a try of this request; returns how many are left."""
-        self.write("INSERT INTO tries VALUES (?, 1) ON CONFLICT (digest) DO UPDATE SET failed = failed + 1", digest)
-        return self.tries_left(digest)
+    def count_failure(self, fingerprint: str, number: str) -> int:
+        """Use up a try of this key for this number; returns how many are left."""
+        self.write(
+            "INSERT INTO tries VALUES (?, ?, 1) ON CONFLICT (fingerprint, number) DO UPDATE SET failed = failed + 1",
+            *(fingerprint, number),
+        )
+        return self.tries_left(fingerprint, number)
 
     def reopen(self, reopening: Reopening) -> None:
-        """Give a request all its tries again, and record why."""
+        """Give a key all its tries again, and record why."""
+        whose = (reopening.fingerprint, reopening.number)
         self.write(
-            "INSERT INTO reopenings VALUES (?, ?, ?, ?)",
-            *(reopening.digest, reopening.operator, reopening.reason, reopening.at),
+            "INSERT INTO reopenings VALUES (?, ?, ?, ?, ?)",
+            *(*whose, reopening.operator, reopening.reason, reopening.at),
         )
-        self.write("DELETE FROM tries WHERE digest = ?", reopening.digest)
+        self.write("DELETE FROM tries WHERE fingerprint = ? AND number = ?", *whose)
 
-    def reopenings(self, digest: str) -> tuple[Reopening, ...]:
-        """How often and why this request was reopened, oldest first."""
-        return tuple(
-            Reopening(*row) for row in self.rows("SELECT * FROM reopenings WHERE digest = ? ORDER BY rowid", digest)
+    def reopenings(self, fingerprint: str, number: str) -> tuple[Reopening, ...]:
+        """How often and why this key got its tries for this number back, oldest first."""
+        statement = "SELECT * FROM reopenings WHERE fingerprint = ? AND number = ? ORDER BY rowid"
+        return tuple(Reopening(*row) for row in self.rows(statement, fingerprint, number))
+
+    def drop(self, dropped: Drop) -> None:
+        """Record what was dropped; a confirmation of that request is taken back."""
+        self.write(
+            "INSERT INTO drops VALUES (?, ?, ?, ?, ?, ?)",
+            *(dropped.digest, dropped.number, dropped.what, dropped.operator, dropped.reason, dropped.at),
         )
+        self.write("DELETE FROM confirmations WHERE digest = ?", dropped.digest)
+
+    def drops(self) -> tuple[Drop, ...]:
+        """What was dropped, oldest first."""
+        return tuple(Drop(*row) for row in self.rows("SELECT * FROM drops ORDER BY rowid"))
 
     def confirm(self, confirmation: Confirmation) -> None:
         """Record a confirmation; there is one for a request at most."""

@@ -7,6 +7,7 @@ from ca.config import Limits
 from ca.counter import Counter, Log
 from ca.errors import CaError, NoticeError, RequestError
 from ca.messages import DeskAnswer, DeskRefusal, decode_request, encode
+from ca.rate import Rate
 from ca.store import DeskStore
 from keyring.errors import KeyringError
 from protocol.errors import ConnectionLost, MalformedContent, ProtocolError
@@ -25,6 +26,7 @@ class DeskServer:
     ) -> None:
         self._counter = Counter(store, limits, clock=clock, log=log)
         self._limits = limits
+        self._told = Rate(1, clock)
         self._log = log
         self._listener = Listener(
             address,
@@ -47,7 +49,7 @@ class DeskServer:
         self._listener.stop(GRACE_SECONDS)
 
     def _serve(self, connection: Connection) -> None:
-        host = connection.network
+        network = connection.network
         connection.raise_frame_limit(FRAME_BYTES_IN_SESSION)
         try:
             for _ in range(self._limits.questions_per_connection):
@@ -56,29 +58,34 @@ class DeskServer:
                 )
                 if frame is None:
                     return
-                answer = self._answer(frame, host)
+                answer = self._answer(frame, network)
                 connection.send(_frame(answer), timeout_seconds=self._limits.frame_seconds)
         except ConnectionLost:
             return
         except ProtocolError as error:
-            self._log("broken", {"host": host, "why": str(error)})
+            self._log("broken", {"host": network, "why": str(error)})
 
-    def _answer(self, frame: Frame, host: str) -> DeskAnswer:
+    def _answer(self, frame: Frame, network: str) -> DeskAnswer:
+        busy = self._counter.too_often(network)
+        if busy is not None:
+            if not self._told.take(network):  # or a flood would fill the disk
+                self._log("too-often", {"host": network})
+            return busy
         if frame.type is not FrameType.DESK_REQUEST:
             answer: DeskAnswer = DeskRefusal(False, "This is an authority's desk, and the frame is not for a desk.")
         else:
-            answer = self._counted(frame.body, host)
+            answer = self._counted(frame.body, network)
         if isinstance(answer, DeskRefusal):
-            self._log("refused", {"host": host, "why": answer.sentence})
+            self._log("refused", {"host": network, "why": answer.sentence})
         return answer
 
-    def _counted(self, body: bytes, host: str) -> DeskAnswer:
+    def _counted(self, body: bytes, network: str) -> DeskAnswer:
         try:
-            return self._counter.answer(decode_request(body), host)
+            return self._counter.answer(decode_request(body), network)
         except (MalformedContent, RequestError, NoticeError) as error:
             return DeskRefusal(False, str(error))
         except (CaError, KeyringError, OSError) as error:
-            self._log("failed", {"host": host, "why": str(error)})
+            self._log("failed", {"host": network, "why": str(error)})
             return DeskRefusal(True, "The desk cannot answer now; try again later, or tell the authority.")
 
 

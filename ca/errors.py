@@ -40,7 +40,14 @@ class RevocationError(CaError):
 
 
 class DeskError(CaError):
-    """The desk did not answer, or refused; nothing that it said was used."""
+    """The desk did not answer, or refused; nothing that it said was used.
+
+    ``again`` tells whether it refused what it would take later.
+    """
+
+    def __init__(self, sentence: str, *, again: bool = False) -> None:
+        super().__init__(sentence)
+        self.again = again
 
 
 class UnprovenKey(CaError):

@@ -22,7 +22,7 @@ _TOLD = {
     State.WAITING: "waiting for the call",
     State.VOUCHED: "vouched for, to be issued",
     State.CONFIRMED: "confirmed, to be issued",
-    State.LOCKED: "locked: reopen it, or a new request is needed",
+    State.LOCKED: "locked: reopen it, or drop it",
     State.ISSUED: "issued, but not at the desk: issue again",
 }
 
@@ -164,7 +164,7 @@ def described(authority: Authority, certificate: Certificate, now: int) -> dict[
         "reached_by": f"{confirmation.reached_by} {confirmation.dialled}".strip() if confirmation else "",
         "reopened": "; ".join(
             f"{format_time(each.at)} by {each.operator}: {each.reason}"
-            for each in authority.decisions.reopenings(certificate.digest)
+            for each in authority.decisions.reopenings(certificate.fingerprint, certificate.number)
         ),
         "renews": certificate.renews,
         "renewed_by": renewal.serial if renewal else "",
@@ -222,12 +222,12 @@ def _open_request(
         role=claimed.role if claimed else "?",
         received=format_time(filed.received),
         state=state,
-        tries_left=authority.decisions.tries_left(filed.digest),
+        tries_left=authority.decisions.tries_left(claimed.fingerprint, claimed.number) if claimed else 0,
     )
 
 
 def _state(authority: Authority, filed: Filed, request: Request | None, now: int) -> State:
-    state = authority.state(filed.digest)
+    state = authority.state(request) if request else State.WAITING
     if state is not State.WAITING or request is None or request.vouching is None:
         return state
     try:

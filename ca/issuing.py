@@ -5,7 +5,7 @@ from typing import Final
 
 from cryptography import x509
 
-from ca import bridge, inventory, lists, revoking, vouching
+from ca import bridge, choosing, inventory, lists, revoking, vouching
 from ca.authority import Authority, Signing
 from ca.ceremony import recorded
 from ca.decisions import Certificate, Confirmation
@@ -19,6 +19,9 @@ from protocol.secret import Secret
 
 DEFAULT_DAYS = 90
 DAYS_LIMIT = 825
+READY: Final = (State.CONFIRMED, State.VOUCHED)
+"""How far a request must have come."""
+
 DAY_SECONDS: Final = 86_400
 SUPERSEDED: Final = "superseded"
 SUCCESSION: Final = "the key that succeeds it"
@@ -40,7 +43,7 @@ def issue(
     counting for ``overlap_days`` days. Issuing again what was issued only puts it out again. Raises IssuingError,
     RequestError, PassphraseError.
     """
-    request = authority.request(identifier)
+    request = choosing.request(authority, identifier, int(clock()), *READY)
     # Held while gpg works, so that two operators cannot give one number to two keys.
     with authority.decisions.exclusive():
         certificate = authority.decisions.certificate(request.digest)
@@ -104,7 +107,7 @@ def for_mail(authority: Authority, certificate: Certificate, now: int) -> bytes:
 
 def require_issuable(authority: Authority, identifier: str, now: int) -> None:
     """Raises what :func:`issue` would raise before it signs, so that no passphrase is asked for in vain."""
-    request = authority.request(identifier)
+    request = choosing.request(authority, identifier, now, *READY)
     certificate = authority.decisions.certificate(request.digest)
     if certificate is not None:
         _require_not_revoked(certificate, now)

@@ -11,7 +11,7 @@ from protocol.orders import Fingerprint
 
 
 class State(StrEnum):
-    """How far a request has come, as the desk knows it."""
+    """How far a request has come, or what became of its certificate, as the desk knows it."""
 
     UNKNOWN = "unknown"
     WAITING = "waiting"
@@ -20,6 +20,7 @@ class State(StrEnum):
     LOCKED = "locked"
     ISSUED = "issued"
     EXPIRED = "expired"
+    REVOKED = "revoked"
 
 
 OPEN_STATES: Final = (State.WAITING, State.VOUCHED, State.CONFIRMED, State.LOCKED)
@@ -77,7 +78,7 @@ class RequestState(_Wire, frozen=True, tag="request-state"):
 
 
 class NoticeTaken(_Wire, frozen=True, tag="notice-taken"):
-    """The notice is kept for the authority's operator, who judges it."""
+    """The notice is the certified bank's, and kept for the call of that customer."""
 
 
 class RevokedKeyTaken(_Wire, frozen=True, tag="revoked-key-taken"):

@@ -15,7 +15,7 @@ from ca.documents import BANK, claimed_content, decoded, verified_content
 from ca.errors import NoticeError
 from ca.requests import AccountNumber
 from keyring import certification, messages, readout
-from keyring.errors import KeyringError
+from keyring.errors import EngineError, KeyringError
 from keyring.home import Home
 from protocol import canonical
 from protocol.errors import MalformedContent
@@ -108,6 +108,8 @@ def open_notice(message: bytes, *, ca_key: bytes, ca_fingerprint: str, bank_key:
             if certified.role != BANK:
                 raise NoticeError("The key that should be the bank's is certified for another role.")
             content = verified_content(home, message, bank, certified=True, error=NoticeError)
+    except EngineError:
+        raise  # trouble of ours, not the bank's
     except KeyringError as error:
         raise NoticeError(f"The bank's key does not count: {error}") from None
     notice = decoded(AccountNotice, content, NoticeError)

@@ -12,6 +12,13 @@ from ca.requests import IDENTIFIER_DIGITS
 from protocol.orders import format_time
 
 LIST_WARNING_DAYS: Final = 7
+_COMMANDS: Final = {
+    State.CONFIRMED: "ca issue {}",
+    State.VOUCHED: "ca issue {}",
+    State.WAITING: "ca confirm {}",
+    State.LOCKED: 'ca reopen {} --reason "…"',
+}
+"""What is due for an open request, the most urgent state first."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,15 @@ def standing(authority: Authority, now: int) -> Standing:
         warnings.append(
             f"The desk does not hand out the newest revocation list, {newest.number}; put one out: `ca crl`."
         )
-    for state, command in ((State.CONFIRMED, "ca issue"), (State.VOUCHED, "ca issue"), (State.WAITING, "ca confirm")):
-        steps += [f"{command} {filed.digest[:IDENTIFIER_DIGITS]}" for filed, found in waiting if found is state]
+    for state, command in _COMMANDS.items():
+        steps += [command.format(filed.digest[:IDENTIFIER_DIGITS]) for filed, found in waiting if found is state]
+    locked = [filed for filed, found in waiting if found is State.LOCKED]
+    warnings += [
+        f"The request {filed.digest[:IDENTIFIER_DIGITS]} is locked after three mistakes on the telephone; if they have"
+        f" an honest reason, give it: `{_COMMANDS[State.LOCKED].format(filed.digest[:IDENTIFIER_DIGITS])}`; otherwise"
+        f' `ca drop {filed.digest[:IDENTIFIER_DIGITS]} --reason "…"`.'
+        for filed in locked
+    ]
     for each in certificates:
         if each.state == "expires soon":
             steps.append(f"ca renew {each.number}")

@@ -1,12 +1,17 @@
 """What the desk takes and hands out; whoever takes the desk over may alter it, so no decision believes it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from ca.database import Database
 from ca.decisions import Certificate
 from ca.errors import StoreError
 from ca.messages import AuthorityKey, Certified, State
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}", re.ASCII)
+_NUMBER: Final = re.compile("[0-9]{1,16}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class DeskStore(Database):
         return bytes(rows[0]["crl"])
 
     def file_request(self, filed: Filed, host: str) -> None:
-        """Keep a request; the same one again changes nothing."""
+        """Keep a request that came from ``host``, "" by mail; the same one again changes nothing."""
         self.write(
             "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(filed.digest, filed.fingerprint, filed.number, filed.role, filed.name, filed.message, filed.received),
@@ -106,6 +111,10 @@ class DeskStore(Database):
         """Requests for this key, oldest first."""
         return self._filed("fingerprint = ?", fingerprint)
 
+    def drop_request(self, digest: str) -> None:
+        """Forget this request; its applicant may hand it in again."""
+        self.write("DELETE FROM requests WHERE digest = ?", digest)
+
     def drop_stale(self, before: int) -> None:
         """Forget requests that came before this time and were neither confirmed nor issued."""
         states = (State.WAITING.value, State.VOUCHED.value, State.LOCKED.value)
@@ -127,6 +136,10 @@ class DeskStore(Database):
         return tuple(
             bytes(row["message"]) for row in self.rows("SELECT message FROM notices WHERE customer = ?", customer)
         )
+
+    def drop_notices(self, customer: str) -> None:
+        """Forget the notices for this customer number."""
+        self.write("DELETE FROM notices WHERE customer = ?", customer)
 
     def notice_count(self) -> int:
         """Notices kept in all."""
@@ -174,6 +187,9 @@ class DeskStore(Database):
         columns = "digest, fingerprint, number, role, name, message, received, state"
         rows = self.rows(f"SELECT {columns} FROM requests WHERE {condition} ORDER BY received, rowid", *values)  # noqa: S608 - ours
         try:
+            for row in rows:  # they are shown to the operator, and so is nothing that a terminal might obey
+                if not _DIGEST.fullmatch(row["digest"]) or not _NUMBER.fullmatch(row["number"]):
+                    raise ValueError("a request has no digest, or no number")
             return tuple(Filed(*(*row[:-1], State(row["state"]))) for row in rows)
         except ValueError as error:
             raise StoreError(f"The database {self._path} is damaged ({error}); restore it.") from None

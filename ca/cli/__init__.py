@@ -2,7 +2,7 @@
 
 import click
 
-from ca.cli import certificates, requests, setup
+from ca.cli import certificates, dropping, requests, setup
 from ca.errors import CaError
 from keyring.console import Group, keep_to_oneself
 
@@ -32,7 +32,7 @@ def cli() -> None:
 
 for _command in (
     *(setup.init, setup.serve, setup.fingerprint, setup.status),
-    *(requests.requests, requests.confirm, requests.reopen, requests.issue),
+    *(requests.requests, requests.confirm, requests.reopen, dropping.drop, requests.issue),
     *(certificates.list_certificates, certificates.show, certificates.renew, certificates.revoke),
     *(certificates.crl, certificates.publish),
 ):

@@ -6,12 +6,13 @@ from typing import IO
 
 import click
 
-from ca import ceremony, inventory, issuing
+from ca import ceremony, choosing, inventory, issuing, mail
 from ca.authority import Authority
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.cli.options import home_option, operator_option, passphrase_from, passphrase_option, table, user
 from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
+from ca.messages import State
 from ca.vouching import OVERLAP_DAYS_LIMIT
 from keyring.console import json_text, read_caller_code, with_json
 from protocol.orders import format_time
@@ -30,7 +31,7 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
     """
     with Authority.open(home) as authority:
         if take:
-            authority.take(take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
+            mail.take(authority, take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
         rows = inventory.open_requests(authority, int(time.time()))
     if as_json:
         click.echo(json_text([row.as_dict() for row in rows]))
@@ -118,7 +119,7 @@ def reopen(request: str, reason: str, operator: str | None, home: Path) -> None:
     Example:  ca reopen 3f9a --reason "the line was bad"
     """
     with Authority.open(home) as authority:
-        found = authority.request(request)
+        found = choosing.request(authority, request, int(time.time()), State.LOCKED)
         ceremony.reopen(authority, found.digest, reason=reason, operator=operator or user(), clock=time.time)
     click.echo(f"Reopened. Next: ca confirm {found.identifier}")
 

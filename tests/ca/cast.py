@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ca import bridge, ceremony, inventory, issuing
+from ca import bridge, ceremony, inventory, issuing, mail
 from ca.applicant import Desk, Proven, verify_own
 from ca.authority import Authority
 from ca.bridge import Holder
@@ -16,7 +16,7 @@ from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.config import Limits
 from ca.decisions import Certificate, Confirmation
 from ca.desk import DeskServer
-from ca.messages import AuthorityKey, Certified
+from ca.messages import AuthorityKey, Certified, RequestState
 from ca.notices import make_notice
 from ca.publishing import pem
 from ca.requests import Request, Role, claimed_request, make_request
@@ -118,7 +118,9 @@ def serving(store: DeskStore, limits: Limits | None = None, log: list[str] | Non
 
 def file(authority: Authority, message: bytes) -> str:
     """Hand a request in at the authority's desk without a socket; returns its identifier."""
-    return authority.take(message, clock=time.time).identifier
+    answer = mail.take(authority, message, clock=time.time)
+    assert isinstance(answer, RequestState)
+    return answer.identifier
 
 
 def confirm(

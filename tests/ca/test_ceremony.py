@@ -14,7 +14,6 @@ from ca.ceremony import CalledBack, CallerCode, Mistake
 from ca.decisions import Confirmation
 from ca.errors import CeremonyError, IssuingError, NoticeError, RequestError
 from ca.messages import State
-from ca.requests import claimed_request
 from keyring import certification, readout
 from keyring.errors import PassphraseError, ReadoutError
 from protocol.secret import Secret
@@ -110,15 +109,23 @@ def test_request_is_locked_after_three_mistakes(authority: Authority, cast: Cast
     identifier = file(authority, cast.alice.request())
     left = [confirm(authority, identifier, cast.bob.words) for _ in range(3)]
     assert [each.tries_left for each in left if isinstance(each, Mistake)] == [2, 1, 0]
-    with pytest.raises(CeremonyError, match=r"locked.*new request is needed"):
+    with pytest.raises(CeremonyError, match=r"locked.*ca reopen"):
         confirm(authority, identifier, cast.alice.words)
     with pytest.raises(IssuingError, match="not confirmed"):
         issue(authority, identifier)
     assert authority.desk.requests_of(cast.alice.fingerprint)[0].state is State.LOCKED
-    # A new request of the same key begins anew; the old one stays locked.
+    # A new request of the same key does not begin anew, also where the desk has forgotten the one before.
+    assert file(authority, cast.alice.request(lambda: time.time() + 5)) == identifier
+    authority.desk.drop_request(authority.request(identifier).digest)
     again = file(authority, cast.alice.request(lambda: time.time() + 5))
     assert again != identifier
-    assert isinstance(confirm(authority, again, cast.alice.words), Confirmation)
+    assert authority.desk.requests_of(cast.alice.fingerprint)[0].state is State.WAITING
+    with pytest.raises(CeremonyError, match=f"ca reopen {again}"):
+        confirm(authority, again, cast.alice.words)
+    assert authority.desk.requests_of(cast.alice.fingerprint)[0].state is State.LOCKED, "as its owner is told now"
+    # Another key of the same number, and another number's, have their own tries.
+    other = file(authority, cast.impostor.request())
+    assert isinstance(confirm(authority, other, cast.alice.words), Mistake)
 
 
 def test_locked_request_is_reopened_with_a_reason_that_is_recorded(authority: Authority, cast: Cast) -> None:
@@ -166,7 +173,7 @@ def test_code_counts_only_by_a_notice_that_the_certified_bank_signed(authority: 
     send_notice(authority, forged)
     with pytest.raises(NoticeError):
         confirm(authority, identifier, cast.alice.words, CALL)
-    assert authority.decisions.tries_left(claimed_request(cast.alice.request()).digest) == 3
+    assert authority.decisions.tries_left(cast.alice.fingerprint, "1001") == 3
     send_notice(authority, cast.bank.notice(cast.alice))
     assert isinstance(confirm(authority, identifier, cast.alice.words, CALL), Confirmation)
 

@@ -149,15 +149,16 @@ def test_mistakes_on_the_telephone(cast: Cast, home: Path, short_tmp: Path) -> N
         dropped = " ".join(cast.alice.words.split()[1:])
         said = ca(home, "confirm", identifier, *back, "--words", dropped, exit_code=1)
         assert "missing, doubled or swapped" in said
-        for left in ("2 tries are left", "1 try is left", "The request is locked"):
+        for left in ("2 tries are left", "1 try is left", "was the third mistake"):
             said = ca(home, "confirm", identifier, *back, typed=f"{cast.bob.words}\n", exit_code=1)
             assert left in said
             assert cast.alice.fingerprint not in said
             # Two words of the list stand in our own sentences.
             assert not (set(cast.alice.words.split()) - {"customer", "applicant"}) & set(said.split())
-        assert "new request is needed" in ca(home, "confirm", identifier, *back, exit_code=1)
+        assert f"`ca reopen {identifier} --reason" in said
+        assert "`ca reopen" in ca(home, "confirm", identifier, *back, exit_code=1)
         assert "not confirmed" in ca(home, "issue", identifier, exit_code=1)
-        assert [row["state"] for row in requests(home)] == ["locked: reopen it, or a new request is needed"]
+        assert [row["state"] for row in requests(home)] == ["locked: reopen it, or drop it"]
         fetched = desk.fetch(cast.alice.fingerprint)
         assert isinstance(fetched, RequestState)
         assert fetched.state is State.LOCKED

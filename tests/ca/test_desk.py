@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ca import ceremony
 from ca.applicant import Desk, explain
 from ca.authority import DECISIONS_FILE, KEYS_FOLDER, Authority
 from ca.config import Limits
@@ -46,7 +47,7 @@ def test_applicant_follows_its_request_from_state_to_state(authority: Authority,
     assert [line.split()[0] for line in log] == ["request"]
 
 
-def test_locked_request_is_told_and_can_be_made_anew(authority: Authority, cast: Cast) -> None:
+def test_locked_request_stays_locked_when_it_is_made_anew(authority: Authority, cast: Cast) -> None:
     with serving(authority.desk) as desk:
         message = cast.alice.request()
         identifier = desk.submit_request(message).identifier
@@ -54,10 +55,10 @@ def test_locked_request_is_told_and_can_be_made_anew(authority: Authority, cast:
             confirm(authority, identifier, cast.bob.words)
         assert desk.fetch(cast.alice.fingerprint) == RequestState(identifier, State.LOCKED)
         assert desk.submit_request(message) == RequestState(identifier, State.LOCKED)
-        assert desk.submit_request(cast.alice.request(later)).state is State.WAITING
-        fetched = desk.fetch(cast.alice.fingerprint)
-        assert isinstance(fetched, RequestState)
-        assert fetched.state is State.WAITING
+        assert desk.submit_request(cast.alice.request(later)) == RequestState(identifier, State.LOCKED)
+        ceremony.reopen(authority, identifier, reason="the line was bad", operator="operator", clock=time.time)
+        assert desk.fetch(cast.alice.fingerprint) == RequestState(identifier, State.WAITING)
+        assert desk.submit_request(cast.alice.request(later)) == RequestState(identifier, State.WAITING)
 
 
 def test_desk_works_without_the_authoritys_keys_and_decisions(authority: Authority, cast: Cast) -> None:

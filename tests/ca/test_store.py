@@ -10,7 +10,7 @@ from threading import Barrier, Thread
 import pytest
 
 from ca.config import Configuration, Limits, checked_publish_url, read_configuration, write_configuration
-from ca.decisions import AuthorityStore, Certificate, Confirmation, IssuedList, Reopening
+from ca.decisions import AuthorityStore, Certificate, Confirmation, Drop, IssuedList, Reopening
 from ca.errors import ConfigurationError, StoreError
 from ca.messages import AuthorityKey, Certified, State
 from ca.store import DeskStore, Filed
@@ -62,12 +62,30 @@ def test_desk_gives_back_what_it_took(tmp_path: Path) -> None:
         store.file_request(replace(FILED, name="Bob"), "host")
         assert store.requests(State.WAITING) == store.requests_like("dddd") == (FILED,)
         assert (store.open_requests("host"), store.open_requests("other"), store.open_requests()) == (1, 0, 1)
+        for number, notice in (("1001", b"1"), ("1002", b"2")):
+            store.file_notice(notice.hex(), number, notice)
+        store.drop_notices("1001")
+        assert (store.notices("1001"), store.notices("1002"), store.notice_count()) == ((), (b"2",), 1)
+        other = replace(FILED, digest="e" * 64)
+        store.file_request(other, "")
+        store.drop_request(other.digest)
+        assert store.requests_of(FINGERPRINT) == (FILED,)
         store.mark(FILED.digest, State.ISSUED)
         assert store.requests(State.WAITING, State.LOCKED) == ()
         store.put_certificate(CERTIFICATE)
         store.put_certificate(replace(CERTIFICATE, key=b"renewed", expires=20))
         assert store.certificate(FINGERPRINT) == (Certified(certificate=b"der", key=b"renewed"), 20)
         assert store.bank() is None
+
+
+@pytest.mark.parametrize("change", [{"digest": "\x1b[2J" + "d" * 60}, {"number": "\x1b[2J"}, {"number": ""}])
+def test_request_that_nobody_can_name_is_not_shown(tmp_path: Path, change: dict[str, str]) -> None:
+    with closing(DeskStore.create(tmp_path / "desk.sqlite")) as store:
+        store.file_request(FILED, "host")
+        assert store.requests(State.WAITING) == (FILED,)
+        store.file_request(replace(FILED, **{"digest": "e" * 64, **change}), "host")  # type: ignore[arg-type]
+        with pytest.raises(StoreError, match="damaged"):
+            store.requests(State.WAITING)
 
 
 def test_decisions_are_kept_once(tmp_path: Path) -> None:
@@ -119,12 +137,26 @@ def test_numbers_of_lists_are_used_once_and_the_root_is_kept(tmp_path: Path) -> 
 def test_reopening_gives_the_tries_back_and_is_recorded(tmp_path: Path) -> None:
     with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
         for _ in range(3):
-            store.count_failure("d" * 64)
-        assert store.tries_left("d" * 64) == 0
-        reopening = Reopening("d" * 64, "operator", "the line was bad", 5)
+            store.count_failure(FINGERPRINT, "1001")
+        store.count_failure(FINGERPRINT, "1002")
+        assert store.tries_left(FINGERPRINT, "1001") == 0
+        reopening = Reopening(FINGERPRINT, "1001", "operator", "the line was bad", 5)
         store.reopen(reopening)
-        assert store.tries_left("d" * 64) == 3
-        assert store.reopenings("d" * 64) == (reopening,)
+        assert store.tries_left(FINGERPRINT, "1001") == 3
+        assert store.reopenings(FINGERPRINT, "1001") == (reopening,)
+        assert (store.tries_left(FINGERPRINT, "1002"), store.reopenings(FINGERPRINT, "1002")) == (2, ())
+        assert store.tries_left("F" * 40, "1002") == 3
+
+
+def test_drop_takes_a_confirmation_back_and_is_recorded(tmp_path: Path) -> None:
+    with closing(AuthorityStore.create(tmp_path / "ca.sqlite")) as store:
+        for digest in ("d" * 64, "e" * 64):
+            store.confirm(replace(CONFIRMATION, digest=digest))
+        dropped = Drop("d" * 64, "1001", "confirmed", "operator", "the wrong Alice", 5)
+        store.drop(dropped)
+        assert store.drops() == (dropped,)
+        assert (store.confirmation("d" * 64) is None, store.confirmation("e" * 64) is None) == (True, False)
+        store.confirm(CONFIRMATION)
 
 
 def test_exclusive_rolls_back_on_an_error(tmp_path: Path) -> None:
@@ -132,12 +164,12 @@ def test_exclusive_rolls_back_on_an_error(tmp_path: Path) -> None:
 
         def fail() -> None:
             with store.exclusive():
-                assert store.count_failure("a") == 2
+                assert store.count_failure("a", "1") == 2
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             fail()
-        assert store.tries_left("a") == 3
+        assert store.tries_left("a", "1") == 3
 
 
 def test_tries_are_counted_for_operators_at_once(tmp_path: Path) -> None:
@@ -150,8 +182,8 @@ def test_tries_are_counted_for_operators_at_once(tmp_path: Path) -> None:
         with closing(AuthorityStore.open(path)) as store:
             barrier.wait(10)
             with store.exclusive():
-                if store.tries_left("a"):
-                    store.count_failure("a")
+                if store.tries_left("a", "1"):
+                    store.count_failure("a", "1")
                 else:
                     refused.append(1)
 

@@ -374,7 +374,7 @@ class Requests(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         for place, each in enumerate(REQUESTS):
-            assert self.authority.state(each.digest) is self.states[place]
+            assert self.authority.state(each) is self.states[place]
             filed = [found.state for found in self.authority.desk.requests_like(each.digest)]
             assert filed in ([self.states[place]], [])  # the latter before they are filed
 
