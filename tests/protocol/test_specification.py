@@ -324,7 +324,7 @@ DIFFERENCES: tuple[tuple[Comparison, str, str], ...] = (
     (codes, "| AM04 | entry | no |", "| AM04 | entry | yes |"),
     (codes, "The balance is too low", "The balance is too high"),
     (codes, "| `busy` | refusal |", "| `lazy` | refusal |"),
-    (enumerations, "`confirmed`, `locked`, `issued` or", "`confirmed`, `issued` or"),
+    (enumerations, "`confirmed`, `locked`, `issued`,", "`confirmed`, `issued`,"),
     (messages_and_fields, "| `succeeds` | fingerprint or null |", "| `succeeds` | fingerprint |"),
     (enumerations, "| status | `ACSC` (settled) or", "| status | `ACSC` (settled), `PDNG` or"),
     (patterns, "wholly `[A-Za-z0-9-]{1,35}`", "wholly `[A-Za-z0-9-]{1,36}`"),
