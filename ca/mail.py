@@ -18,7 +18,7 @@ PUBLIC_KEY_TAG = 6
 
 def take(authority: Authority, document: bytes, *, clock: Callable[[], float]) -> DeskAnswer:
     """Take in a request, a key that its owner has revoked, or a bank's notice, all as files. Raises RequestError."""
-    question = _question(document)
+    question = question_about(document)
     counter = Counter(authority.desk, authority.configuration.limits, clock=clock, log=lambda _event, _details: None)
     try:
         answer = counter.answer(question, None)
@@ -29,7 +29,7 @@ def take(authority: Authority, document: bytes, *, clock: Callable[[], float]) -
     return answer
 
 
-def _question(document: bytes) -> DeskRequest:
+def question_about(document: bytes) -> DeskRequest:
     """What would be said with it at the desk, by the look of it."""
     try:
         if packets.split(document)[0].tag == PUBLIC_KEY_TAG:

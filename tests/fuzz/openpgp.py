@@ -5,6 +5,8 @@ from unittest import mock
 
 from ca.documents import claimed_content
 from ca.errors import NoticeError, RequestError
+from ca.mail import question_about
+from ca.messages import SubmitNotice, SubmitRequest
 from ca.notices import claimed_notice
 from ca.requests import claimed_request
 from customer.cli import watching
@@ -108,6 +110,9 @@ def claimed_documents(data: bytes) -> None:
             attempt(request.signing_request)
         notice = attempt(claimed_notice, message)
         assert request is None or notice is None
+        asked = attempt(question_about, message)
+        assert isinstance(asked, SubmitRequest) == (request is not None)
+        assert isinstance(asked, SubmitNotice) == (notice is not None)
     if len(data) < 60_000:
         assert attempt(claimed_content, signed(data), RequestError) == data
     attempt(claimed_content, data, NoticeError)
