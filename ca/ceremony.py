@@ -1,5 +1,21 @@
 """A key is confirmed by what was heard on the telephone and typed in, from a caller who was known; never by a yes."""
 
+# What the answers give away. The operator passes them on, and whoever is on the telephone may be somebody who guesses.
+#
+# 1. Who calls is judged first. Without the code, or a call to the number on file, no word is asked for or compared.
+# 2. A slip that shows in the typed words alone (too few, too many, one of the wrong list) is told from these words
+#    alone, by `keyring.slips`: the request is not looked at, so the answer says nothing that the caller did not say,
+#    and costs no try. It must stay so: were such words compared, somebody who knew 19 of the 20 could swap two of them
+#    on purpose and have every guess at the missing one judged without a try.
+# 3. What could be a fingerprint is compared. Any difference costs one of three tries, and its first place is named.
+# 4. One difference costs none: all 20 words are right, and their order is not. Only those who have them all get that
+#    answer: a guess has it by chance in (10!)² of 2^160 cases, less than one in 2^116, and one that has not costs a
+#    try like any other. No place is named then, or the order could be found step by step; without that it is one of
+#    (10!)², more than 2^43. Nothing is ever confirmed but the right order, however often this answer is given.
+# 5. A line of four words that was read out twice in place of another costs none either: such words are nobody's
+#    fingerprint, so nothing was guessed, and the answer is made from the typed words as in 2. For the one key in 2^28
+#    that does have the same line twice it could be a guess, and there it costs a try.
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,9 +29,12 @@ from ca.notices import AccountNotice, open_notice
 from ca.requests import Request
 from ca.vouching import is_vouched
 from keyring import keys, readout
+from keyring.errors import ReadoutError
 
 TEXT_CHARACTERS = 60
 """Longest name of an operator, number dialled and reason."""
+
+_FREE = "No try was used up; have it read out again from the beginning."
 
 BY_CODE, BY_CALLING_BACK = "code from the letter", "called back"
 
@@ -41,11 +60,24 @@ Caller = CallerCode | CalledBack
 
 
 @dataclass(frozen=True)
+class Known:
+    """The caller of this ``request`` is known, ``reached_by`` the code or a call to the number ``dialled``."""
+
+    request: Request
+    reached_by: str
+    dialled: str = ""
+
+
+@dataclass(frozen=True)
 class Mistake:
-    """What was heard does not fit, and a try is used up; the sentence names the place and not what is right."""
+    """What was heard does not fit; the sentence names the place and not what is right.
+
+    A try was used up if it is ``counted``.
+    """
 
     sentence: str
     tries_left: int
+    counted: bool = True
 
 
 def waiting_request(authority: Authority, identifier: str, now: int) -> Request:
@@ -56,54 +88,73 @@ def waiting_request(authority: Authority, identifier: str, now: int) -> Request:
     return request
 
 
-def confirm(
+def identify(
     authority: Authority,
     request: Request,
-    *,
-    heard: str,
     caller: Caller,
-    operator: str,
+    *,
     clock: Callable[[], float],
     notice: bytes | None = None,
-) -> Confirmation | Mistake:
-    """Compare what was heard with the request, and record the confirmation of this very document.
+) -> Known | Mistake:
+    """Judge who calls, before anything is read out; a wrong code uses up a try.
 
-    ``heard`` is the fingerprint in words or hex; ``notice`` one that came by mail in place of those at the desk.
-    What cannot be a fingerprint or a code at all is not compared and uses up no try (ReadoutError); nor does anything
-    that is not the caller's mistake (CeremonyError, NoticeError).
+    ``notice`` is one that came by mail in place of those at the desk. What cannot be a code at all uses up no try
+    (ReadoutError); nor does anything that is not the caller's mistake (CeremonyError, NoticeError).
     """
-    fingerprint = readout.parse(heard)
-    _require_domain(authority, request, int(clock()))
-    operator = recorded(operator, "The operator's name")
-    reached_by, dialled = BY_CALLING_BACK, ""
-    known = True
-    if isinstance(caller, CallerCode):
-        reached_by = BY_CODE
-        known = _notice(authority, request, int(clock()), notice).fits(caller.words)
-    else:
-        dialled = recorded(caller.dialled, "The number dialled")
-    content = request.content
-    # One transaction, so that three tries stay three for two operators at once.
+    now = int(clock())
+    _require_domain(authority, request, now)
+    if isinstance(caller, CalledBack):
+        return Known(request, BY_CALLING_BACK, recorded(caller.dialled, "The number dialled"))
+    found = _notice(authority, request, now, notice)
+    try:
+        if found.fits(caller.words):
+            return Known(request, BY_CODE)
+    except ReadoutError as error:
+        raise ReadoutError(
+            f"The caller's code cannot be judged. {error} No try was used up; have the code said again.", error.position
+        ) from None
+    # One transaction here and below, so that three tries stay three for two operators at once.
     with authority.decisions.exclusive():
         _require_waiting(authority, request, int(clock()))
-        if known and fingerprint == content.fingerprint:
-            confirmation = Confirmation(
+        mistake = _counted(authority, request, "The caller's code is not the one in the letter", "have it said again")
+    authority.tell(request)
+    return mistake
+
+
+def confirm(
+    authority: Authority, caller: Known, *, heard: str, operator: str, clock: Callable[[], float]
+) -> Confirmation | Mistake:
+    """Compare what a caller who is known read out with the request, and record the confirmation of this very document.
+
+    ``heard`` is the fingerprint in words, hexadecimal or decimal groups. What cannot be one is not compared and uses up
+    no try (ReadoutError); nor does anything that is not the caller's mistake (CeremonyError).
+    """
+    request = caller.request
+    try:
+        fingerprint = readout.parse(heard)
+    except ReadoutError as error:
+        raise ReadoutError(f"{error} {_FREE}", error.position) from None
+    _require_domain(authority, request, int(clock()))
+    operator = recorded(operator, "The operator's name")
+    content = request.content
+    with authority.decisions.exclusive():
+        _require_waiting(authority, request, int(clock()))
+        result: Confirmation | Mistake
+        if fingerprint == content.fingerprint:
+            result = Confirmation(
                 digest=request.digest,
                 fingerprint=content.fingerprint,
                 number=content.number,
                 role=content.role,
                 name=content.name,
                 operator=operator,
-                reached_by=reached_by,
-                dialled=dialled,
+                reached_by=caller.reached_by,
+                dialled=caller.dialled,
                 at=int(clock()),
             )
-            authority.decisions.confirm(confirmation)
-            result: Confirmation | Mistake = confirmation
+            authority.decisions.confirm(result)
         else:
-            left = authority.decisions.count_failure(content.fingerprint, content.number)
-            what = _difference(fingerprint, content.fingerprint) if known else "The code is not the one in the letter"
-            result = Mistake(f"{what}; {_next(left, request)}", left)
+            result = _mistake(authority, request, fingerprint)
     authority.tell(request)
     return result
 
@@ -202,15 +253,37 @@ def _trusted(authority: Authority, messages: tuple[bytes, ...], now: int) -> lis
     return trusted
 
 
-def _difference(heard: str, right: str) -> str:
+def _mistake(authority: Authority, request: Request, heard: str) -> Mistake:
+    """What another fingerprint than the request's costs, and what is said of it; the reasons stand above."""
+    right = request.content.fingerprint
+    slipped = slip(heard, right)
+    if slipped:
+        left = authority.decisions.tries_left(right, request.content.number)
+        return Mistake(f"{slipped} {_FREE}", left, counted=False)
     place = next(at for at in range(20) if heard[2 * at : 2 * at + 2] != right[2 * at : 2 * at + 2])
-    return f"Word {place + 1} (in group {place // 2 + 1} of the hexadecimal form) is not that of the request's key"
+    what = f"Word {place + 1} (in group {place // 2 + 1} of the hexadecimal form) is not that of the request's key"
+    return _counted(authority, request, what, "have it read out again from the beginning")
 
 
-def _next(left: int, request: Request) -> str:
+def slip(heard: str, right: str) -> str:
+    """What made this fingerprint of the right one, if that may be said without a try; "" if not."""
+    if readout.same_words(heard, right):
+        return (
+            "Everything that was read out belongs to the request's key, but not in this order: words, groups or whole"
+            " lines are swapped."
+        )
+    doubled = readout.doubled_lines(heard)
+    if doubled and not readout.doubled_lines(right):
+        return f"Line {doubled[1]} is the same as line {doubled[0]}, so it is doubled, and another is missing."
+    return ""
+
+
+def _counted(authority: Authority, request: Request, what: str, again: str) -> Mistake:
+    """Use up a try, and say how many are left."""
+    left = authority.decisions.count_failure(request.content.fingerprint, request.content.number)
     if left:
-        return f"have it read out again from the beginning. {left} {'try is' if left == 1 else 'tries are'} left."
-    return f"that was the third mistake. The request is locked. {_reopening(request)}"
+        return Mistake(f"{what}; {again}. {left} {'try is' if left == 1 else 'tries are'} left.", left)
+    return Mistake(f"{what}; that was the third mistake. The request is locked. {_reopening(request)}", left)
 
 
 def _reopening(request: Request) -> str:

@@ -31,7 +31,8 @@ _TOLD = {
 class OpenRequest:
     """A request that is not issued; the fingerprint is left out, so that nobody reads it where it should be heard.
 
-    Of a key that its owner has given up ``request`` is "revocation".
+    ``sha256`` is that of the request's content, as `customer request` prints it. Of a key that its owner has given up
+    ``request`` is "revocation", and ``sha256`` is "".
     """
 
     request: str
@@ -41,10 +42,15 @@ class OpenRequest:
     received: str
     state: str
     tries_left: int
+    sha256: str
 
     def as_dict(self) -> dict[str, Any]:
         """By column, in their order."""
         return asdict(self)
+
+    def as_row(self) -> dict[str, Any]:
+        """As :meth:`as_dict`, without the SHA-256 of the request, which does not fit in a table."""
+        return {name: value for name, value in asdict(self).items() if name != "sha256"}
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ def _given_up(authority: Authority, now: int) -> tuple[OpenRequest, ...]:
             received=format_time(each.given_up.received),
             state=f"given up by its owner: {each.command}",
             tries_left=0,
+            sha256="",
         )
         for each in given_up.waiting(authority, now)
     )
@@ -223,6 +230,7 @@ def _open_request(
         received=format_time(filed.received),
         state=state,
         tries_left=authority.decisions.tries_left(claimed.fingerprint, claimed.number) if claimed else 0,
+        sha256=filed.digest,
     )
 
 

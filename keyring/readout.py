@@ -1,7 +1,7 @@
 """A fingerprint is read out and typed in again, never compared by eye; a mistake is named by its place alone.
 
 Words are those of the PGP word list, one a byte: places 1, 3, 5 and so on from the list of two syllables, the
-others from the list of three, so that a word left out, doubled or swapped is noticed.
+others from the list of three, so that a word left out, doubled or swapped is noticed (`keyring.slips`).
 """
 
 import io
@@ -10,12 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
+from keyring import slips
 from keyring.errors import ReadoutError
 
 if TYPE_CHECKING:
     import segno
 
-__all__ = ["decode", "digits", "encode", "from_words", "hex_groups", "lines", "parse", "qr_text", "words", "write_qr"]
+__all__ = [
+    *("Progress", "decode", "digits", "doubled_lines", "encode", "from_words", "hex_groups", "lines", "parse"),
+    *("progress", "qr_text", "same_words", "words", "write_qr"),
+]
 
 FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 FINGERPRINT_BYTES = 20
@@ -26,6 +30,7 @@ SHORTEST_PREFIX = 4
 
 _Parts = TypeVar("_Parts", str, bytes, tuple[str, ...])
 _SEPARATORS = re.compile(r"[\s,;.:\-]+")
+_FOREWORD = re.compile(r"^\s*(openpgp4fpr:|0x)", re.IGNORECASE)
 
 
 def words(fingerprint: str) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ def parse(text: str) -> str:
 
     Raises ReadoutError, which names the place of the first mistake.
     """
-    typed = re.sub(r"^\s*(openpgp4fpr:|0x)", "", _typed(text), flags=re.IGNORECASE)
+    typed = _FOREWORD.sub("", _typed(text))
     if _looks_like_words(typed):
         return from_words(typed)
     typed = _SEPARATORS.sub("", typed).upper()
@@ -83,6 +88,41 @@ def parse(text: str) -> str:
     if len(typed) != 40:
         raise ReadoutError(f"There are {len(typed)} digits; a fingerprint has 40 hexadecimal or 50 decimal ones.")
     return typed
+
+
+class Progress(NamedTuple):
+    """How much of a fingerprint has been typed: ``have`` of ``needed``, in words, digits or groups."""
+
+    have: int
+    needed: int
+    unit: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more is waited for; it may still be wrong."""
+        return self.have >= self.needed
+
+
+def progress(text: str) -> Progress:
+    """How far somebody has come who types a fingerprint in several lines, in any form that :func:`parse` takes."""
+    typed = _FOREWORD.sub("", text)
+    tokens = [token for token in _SEPARATORS.split(typed) if token]
+    if _looks_like_words(typed):
+        return Progress(len(tokens), FINGERPRINT_BYTES, "words")
+    if all(re.fullmatch("[0-9]{5}", token) for token in tokens):
+        return Progress(len(tokens), FINGERPRINT_BYTES // 2, "groups")
+    return Progress(len("".join(tokens)), 2 * FINGERPRINT_BYTES, "digits")
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two fingerprints have the same words, in whatever order; groups of hexadecimal digits likewise."""
+    one_bytes, other_bytes = _bytes_of(one), _bytes_of(other)
+    return all(sorted(one_bytes[side::2]) == sorted(other_bytes[side::2]) for side in (0, 1))
+
+
+def doubled_lines(fingerprint: str) -> tuple[int, int] | None:
+    """The first two of the five lines of words (from 1) that are the same, None if all differ."""
+    return slips.doubled_lines(_bytes_of(fingerprint))
 
 
 def from_words(text: str) -> str:
@@ -105,21 +145,12 @@ def decode(text: str, length: int) -> bytes:
     if not typed:
         raise ReadoutError(f"Nothing was typed; {length} words are needed.")
     lists = _word_lists()
-    data = bytearray()
-    for place, word in enumerate(typed, start=1):
-        if place > length:
-            raise ReadoutError(f"There are {len(typed)} words; {length} are needed. Type them again.", place)
-        meant = lists.find(word, place)
-        expected = lists.indexes[lists.side(place)]
-        if meant not in expected:
-            raise ReadoutError(
-                f"A word is missing, doubled or swapped before or at word {place}; {_shown(word)} is out of place.",
-                place,
-            )
-        data.append(expected[meant])
-    if len(data) < length:
-        raise ReadoutError(f"There are only {len(data)} words; {length} are needed.", len(data) + 1)
-    return bytes(data)
+    meant = [lists.find(word, place) for place, word in enumerate(typed, start=1)]
+    sides = [0 if word in lists.indexes[0] else 1 for word in meant]
+    slip = slips.find(meant, sides, length)
+    if slip:
+        raise ReadoutError(slip.sentence, slip.position)
+    return bytes(lists.indexes[side][word] for word, side in zip(meant, sides, strict=True))
 
 
 class _WordLists(NamedTuple):

@@ -1,6 +1,7 @@
 """A folder in which an init was interrupted is begun anew; one with anything else in it is left as it is."""
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,8 @@ from keyring.home import Home
 
 MARK: Final = "init.unfinished"
 """A file that stands in the folder from the beginning of an init to its end."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long a gpg without its agent may take to end."""
 
 
 def is_free(folder: Path) -> bool:
@@ -27,9 +30,21 @@ def begin(folder: Path, made: Sequence[str]) -> None:
     for name in made:
         if (folder / name).is_dir():
             Home(folder / name).stop()  # a gpg of the interrupted init may still be at work
-            shutil.rmtree(folder / name)
+            _remove(folder / name)
         for each in folder.glob(name + "*"):
             each.unlink()
+
+
+def _remove(home: Path) -> None:
+    """Remove it, also while a gpg whose agent was just ended clears up there: what it removes first is gone as well."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while home.exists():
+        try:
+            shutil.rmtree(home)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def finish(folder: Path) -> None:

@@ -22,6 +22,13 @@ operator_option = click.option("--operator", help="Who does this; it is recorded
 AUTHORITYS = "Passphrase of the authority's key"
 
 
+def ask(prompt: str, *, optional: bool = False) -> str:
+    """What a person types, in answer to a prompt on standard error: standard output is for what comes of it."""
+    if optional:
+        return str(click.prompt(prompt, default="", show_default=False, err=True))
+    return str(click.prompt(prompt, err=True))
+
+
 def user() -> str:
     """The operator's name, where no option tells."""
     try:
@@ -33,7 +40,7 @@ def user() -> str:
 def passphrase_from(file: Path | None, prompt: str = AUTHORITYS, *, twice: bool = False) -> Secret:
     """The passphrase from a file, or asked for."""
     if file is None:
-        return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice).encode())
+        return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True).encode())
     return read_passphrase(file)
 
 

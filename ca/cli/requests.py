@@ -1,20 +1,24 @@
 """From a request to a certificate: looking, confirming on the telephone, reopening, issuing."""
 
+import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
 from ca import ceremony, choosing, inventory, issuing, mail
 from ca.authority import Authority
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
-from ca.cli.options import home_option, operator_option, passphrase_from, passphrase_option, table, user
+from ca.cli.options import ask, home_option, operator_option, passphrase_from, passphrase_option, table, user
+from ca.decisions import Confirmation
 from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
 from ca.messages import State
+from ca.requests import Request
 from ca.vouching import OVERLAP_DAYS_LIMIT
-from keyring.console import json_text, read_caller_code, with_json
+from keyring import readout
+from keyring.console import LINE_LIMIT_BYTES, json_text, read_caller_code, with_json
 from protocol.orders import format_time
 
 
@@ -38,7 +42,7 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
     elif not rows:
         click.echo("No request waits. Applicants make theirs with `customer request` or `bank request`.")
     else:
-        click.echo(table([row.as_dict() for row in rows]))
+        click.echo(table([row.as_row() for row in rows]))
         click.echo(
             "\nNext: `ca confirm REQUEST` with the applicant on the telephone; what is confirmed: `ca issue REQUEST`."
         )
@@ -46,7 +50,7 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
 
 @click.command()
 @click.argument("request")
-@click.option("--words", help="The fingerprint as heard: 20 words; asked for when left out.")
+@click.option("--words", help="The fingerprint as heard: 20 words. Without --words and --hex it is asked for.")
 @click.option("--hex", "hexadecimal", help="The fingerprint as heard, in hexadecimal.")
 @click.option(
     "--caller-code", help="The code from the letter, as the caller said it; other users of this machine see it in `ps`."
@@ -60,6 +64,7 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
 @click.option("--called-back", metavar="NUMBER", help="The number on file that you dialled.")
 @click.option("--operator", help="Who confirms; it stands in the certificate. Default: your user name.")
 @click.option("--notice", type=click.File("rb"), help="The bank's account notice, if it came as a file.")
+@with_json
 @home_option
 def confirm(
     request: str,
@@ -70,12 +75,15 @@ def confirm(
     called_back: str | None,
     operator: str | None,
     notice: IO[bytes] | None,
+    as_json: bool,
     home: Path,
 ) -> None:
     """Confirm REQUEST (its customer number, or its identifier) with its applicant on the telephone.
 
-    The caller is known by the code from the bank's letter, or because you called back at the number on file. Type the
-    words as you hear them: what is right is shown nowhere. After three mistakes the request is locked.
+    First comes who is calling: known by the code from the bank's letter, or because you called back at the number on
+    file. Then type the words or the hexadecimal digits as you hear them, in one line or in several; four letters of a
+    word are enough where no other begins so. What is right is shown nowhere. After three mistakes the request is
+    locked.
 
     \b
     Example:  ca confirm 3f9a
@@ -88,31 +96,37 @@ def confirm(
     if caller_code_file:
         caller_code = read_caller_code(caller_code_file).reveal().decode(errors="replace")
     mailed = notice.read(DOCUMENT_LIMIT_BYTES + 1) if notice else None
+    operator = operator or user()
     with Authority.open(home) as authority:
         waiting = ceremony.waiting_request(authority, request, int(time.time()))
-        content = waiting.content
-        address = f" <{content.number}@{content.domain}>" if content.domain else ""
-        click.echo(f"Request {waiting.identifier}: the {content.role} {content.number}, {content.name}{address}.")
-        result = ceremony.confirm(
-            authority,
-            waiting,
-            caller=_caller(content.role, caller_code, called_back),
-            heard=words or hexadecimal or click.prompt("The fingerprint's words as heard"),
-            operator=operator or user(),
-            notice=mailed,
-            clock=time.time,
-        )
+        facts = _facts(waiting)
+        if not as_json:
+            address = f" <{facts['address']}>" if facts["address"] else ""
+            whose = f"the {facts['role']} {facts['number']}, {facts['name']}{address}"
+            click.echo(f"Request {waiting.identifier}: {whose}.\nIts SHA-256 is {waiting.digest}.")
+        caller = _caller(facts["role"], caller_code, called_back)
+        known = ceremony.identify(authority, waiting, caller, notice=mailed, clock=time.time)
+        result: Confirmation | Mistake
+        if isinstance(known, Mistake):
+            result = known
+        else:
+            heard = words or hexadecimal or _heard()
+            result = ceremony.confirm(authority, known, heard=heard, operator=operator, clock=time.time)
+    if as_json:
+        click.echo(json_text({**facts, **_outcome(result)}))
     if isinstance(result, Mistake):
         raise CaError(f"Not confirmed. {result.sentence}")
-    click.echo(f"Confirmed. Next: ca issue {waiting.identifier}")
+    if not as_json:
+        click.echo(f"Confirmed. Next: ca issue {waiting.identifier}")
 
 
 @click.command()
 @click.argument("request")
 @click.option("--reason", required=True, help="Why the mistakes do not count against the request; it is recorded.")
 @operator_option
+@with_json
 @home_option
-def reopen(request: str, reason: str, operator: str | None, home: Path) -> None:
+def reopen(request: str, reason: str, operator: str | None, as_json: bool, home: Path) -> None:
     """Give a REQUEST that is locked after three mistakes its tries again.
 
     \b
@@ -120,8 +134,12 @@ def reopen(request: str, reason: str, operator: str | None, home: Path) -> None:
     """
     with Authority.open(home) as authority:
         found = choosing.request(authority, request, int(time.time()), State.LOCKED)
-        ceremony.reopen(authority, found.digest, reason=reason, operator=operator or user(), clock=time.time)
-    click.echo(f"Reopened. Next: ca confirm {found.identifier}")
+        made = ceremony.reopen(authority, found.digest, reason=reason, operator=operator or user(), clock=time.time)
+    if as_json:
+        records = {"operator": made.operator, "reason": made.reason, "reopened": format_time(made.at)}
+        click.echo(json_text({**_facts(found), **records}))
+    else:
+        click.echo(f"Reopened. Next: ca confirm {found.identifier}")
 
 
 @click.command()
@@ -139,6 +157,7 @@ def reopen(request: str, reason: str, operator: str | None, home: Path) -> None:
 )
 @operator_option
 @passphrase_option
+@with_json
 @home_option
 def issue(
     request: str,
@@ -147,6 +166,7 @@ def issue(
     overlap_days: int | None,
     operator: str | None,
     passphrase_file: Path | None,
+    as_json: bool,
     home: Path,
 ) -> None:
     """Certify the key of a confirmed REQUEST, in OpenPGP and in X.509, and put both out at the desk.
@@ -170,15 +190,50 @@ def issue(
             overlap_days=overlap_days or authority.configuration.overlap_days,
         )
         before = inventory.last_of(authority, made.succeeds)
+        described = inventory.described(authority, made, int(time.time()))
         if out:
             out.write(issuing.for_mail(authority, made, int(time.time())))
+    overlap_ends = format_time(before.ends) if before else ""
+    if as_json:
+        click.echo(
+            json_text({**described, "pem": publishing.pem("CERTIFICATE", made.der), "overlap_ends": overlap_ends})
+        )
+        return
     click.echo(
         f"Certified until {format_time(made.expires)}: the {made.role} {made.number}, {made.name}.\n"
         f"The certificate lies at the desk; its owner takes it with: {made.role} fetch"
     )
     if before:
-        until = format_time(before.ends)
-        click.echo(f"The key before, {before.fingerprint}, vouched for it; it counts beside it until {until}.")
+        click.echo(f"The key before, {before.fingerprint}, vouched for it; it counts beside it until {overlap_ends}.")
+
+
+def _facts(request: Request) -> dict[str, Any]:
+    """Which request it is, for scripts; its fingerprint is for its owner to say."""
+    content = request.content
+    return {
+        "request": request.identifier,
+        "sha256": request.digest,
+        "role": content.role,
+        "number": content.number,
+        "name": content.name,
+        "address": f"{content.number}@{content.domain}" if content.domain else "",
+    }
+
+
+def _outcome(result: Confirmation | Mistake) -> dict[str, Any]:
+    """What came of a confirmation, with the same keys whatever came."""
+    made = result if isinstance(result, Confirmation) else None
+    mistake = result if isinstance(result, Mistake) else None
+    return {
+        "confirmed": made is not None,
+        "operator": made.operator if made else "",
+        "reached_by": made.reached_by if made else "",
+        "dialled": made.dialled if made else "",
+        "confirmed_at": format_time(made.at) if made else "",
+        "mistake": mistake.sentence if mistake else "",
+        "counted": mistake is not None and mistake.counted,
+        "tries_left": mistake.tries_left if mistake else None,
+    }
 
 
 def _caller(role: str, caller_code: str | None, called_back: str | None) -> Caller:
@@ -186,7 +241,21 @@ def _caller(role: str, caller_code: str | None, called_back: str | None) -> Call
     if caller_code:
         return CallerCode(caller_code)
     if not called_back and role == CUSTOMER:
-        code = click.prompt("The code from the letter (leave empty if you called back)", default="", show_default=False)
+        code = ask("The caller's code from the letter (leave empty if you called back)", optional=True)
         if code.strip():
             return CallerCode(code)
-    return CalledBack(called_back or click.prompt("The number on file that you dialled"))
+    return CalledBack(called_back or ask("The number on file that you dialled"))
+
+
+def _heard() -> str:
+    """What the operator types, line by line, until it is as long as a fingerprint, or a line is empty."""
+    typed = ""
+    prompt = "The fingerprint as heard, in words or in hexadecimal digits, in one line or several"
+    while True:
+        click.echo(f"{prompt}: ", nl=False, err=True)
+        line = sys.stdin.readline(LINE_LIMIT_BYTES)
+        typed += line
+        so_far = readout.progress(typed)
+        if not line.strip() or so_far.is_complete:
+            return typed
+        prompt = f"{so_far.have} of {so_far.needed} {so_far.unit}; go on, or end with an empty line"

@@ -130,15 +130,11 @@ def confirm(
     caller: Caller = CALL_BACK,
     notice: bytes | None = None,
 ) -> Confirmation | Mistake:
-    return ceremony.confirm(
-        authority,
-        ceremony.waiting_request(authority, identifier, int(time.time())),
-        heard=heard,
-        caller=caller,
-        operator="operator",
-        clock=time.time,
-        notice=notice,
-    )
+    waiting = ceremony.waiting_request(authority, identifier, int(time.time()))
+    known = ceremony.identify(authority, waiting, caller, clock=time.time, notice=notice)
+    if isinstance(known, Mistake):
+        return known
+    return ceremony.confirm(authority, known, heard=heard, operator="operator", clock=time.time)
 
 
 def issue(authority: Authority, identifier: str, days: int = 90) -> Certificate:
