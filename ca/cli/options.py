@@ -7,6 +7,9 @@ from typing import Any
 import click
 from tabulate import tabulate
 
+from ca import inventory, publishing
+from ca.authority import Authority
+from ca.decisions import Certificate
 from ca.errors import CaError
 from keyring import readout
 from keyring.console import read_passphrase, with_home
@@ -60,3 +63,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 def facts(values: dict[str, Any]) -> str:
     """One value a line, behind its name."""
     return "\n".join(f"{name.replace('_', ' '):<16}{value}" for name, value in values.items())
+
+
+def in_full(authority: Authority, certificate: Certificate, now: int) -> dict[str, Any]:
+    """A certificate with all that is known of it, and itself in PEM, for scripts."""
+    described = inventory.described(authority, certificate, now)
+    return {**described, "pem": publishing.pem("CERTIFICATE", certificate.der)}

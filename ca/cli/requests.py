@@ -10,7 +10,7 @@ import click
 from ca import ceremony, choosing, inventory, issuing, mail
 from ca.authority import Authority
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
-from ca.cli.options import ask, home_option, operator_option, passphrase_from, passphrase_option, table, user
+from ca.cli.options import ask, home_option, in_full, operator_option, passphrase_from, passphrase_option, table, user
 from ca.decisions import Confirmation
 from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
@@ -190,14 +190,12 @@ def issue(
             overlap_days=overlap_days or authority.configuration.overlap_days,
         )
         before = inventory.last_of(authority, made.succeeds)
-        described = inventory.described(authority, made, int(time.time()))
+        described = in_full(authority, made, int(time.time()))
         if out:
             out.write(issuing.for_mail(authority, made, int(time.time())))
     overlap_ends = format_time(before.ends) if before else ""
     if as_json:
-        click.echo(
-            json_text({**described, "pem": publishing.pem("CERTIFICATE", made.der), "overlap_ends": overlap_ends})
-        )
+        click.echo(json_text({**described, "overlap_ends": overlap_ends}))
         return
     click.echo(
         f"Certified until {format_time(made.expires)}: the {made.role} {made.number}, {made.name}.\n"

@@ -33,8 +33,9 @@ from protocol.transport import Address
 @click.option("--listen", default=DEFAULT_ADDRESS, show_default=True, help="Where its desk will listen.")
 @click.option("--publish-url", default="", help="Where `ca publish` will be served; certificates name it.")
 @passphrase_option
+@with_json
 @home_option
-def init(name: str, listen: str, publish_url: str, passphrase_file: Path | None, home: Path) -> None:
+def init(name: str, listen: str, publish_url: str, passphrase_file: Path | None, as_json: bool, home: Path) -> None:
     """Make the authority: its key, its root certificate for ten years, and its first revocation list.
 
     The passphrase protects the private key; without it nothing can be certified.
@@ -49,7 +50,12 @@ def init(name: str, listen: str, publish_url: str, passphrase_file: Path | None,
     with Authority.create(
         home, name=name, address=listen, passphrase=passphrase, clock=time.time, publish_url=publish_url
     ) as authority:
-        fingerprint = authority.configuration.fingerprint
+        configuration = authority.configuration
+    fingerprint = configuration.fingerprint
+    if as_json:
+        made = {"authority": name, "home": str(home), "fingerprint": fingerprint, "words": readout.words(fingerprint)}
+        click.echo(json_text({**made, "desk": configuration.address, "published_at": configuration.publish_url}))
+        return
     click.echo(f"The authority {name} is ready in {home}. The fingerprint of its key:\n")
     click.echo(read_out(fingerprint))
     click.echo("\nThe bank needs it for its own folder and for its letters. Next: ca serve")
