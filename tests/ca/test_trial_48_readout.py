@@ -198,4 +198,4 @@ def test_trial_48_caller_who_was_known_before_the_lock_confirms_nothing_after_it
     assert f'`ca reopen {identifier} --reason "…"`' in last.sentence
     with pytest.raises(CeremonyError, match="locked"):
         ceremony.confirm(authority, known, heard=cast.alice.words, operator="operator", clock=time.time)
-    assert authority.state(waiting.digest) is State.LOCKED
+    assert authority.state(waiting) is State.LOCKED

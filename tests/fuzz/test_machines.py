@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from ca import ceremony
 from ca.authority import Authority
-from ca.ceremony import CalledBack, Mistake
+from ca.ceremony import CalledBack, Known, Mistake
 from ca.config import Configuration
 from ca.decisions import TRIES, AuthorityStore, Certificate
 from ca.errors import CeremonyError, StoreError
@@ -328,14 +328,10 @@ class Requests(RuleBasedStateMachine):
             self._confirm(place, heard)
 
     def _confirm(self, place: int, heard: str) -> object:
-        return ceremony.confirm(
-            self.authority,
-            REQUESTS[place],
-            heard=heard,
-            caller=CalledBack("+49 30 1"),
-            operator="Alice",
-            clock=lambda: self.now,
-        )
+        caller = CalledBack("+49 30 1")
+        known = ceremony.identify(self.authority, REQUESTS[place], caller, clock=lambda: self.now)
+        assert isinstance(known, Known)
+        return ceremony.confirm(self.authority, known, heard=heard, operator="Alice", clock=lambda: self.now)
 
     @rule(place=numbers)
     def reopen(self, place: int) -> None:
