@@ -1,11 +1,11 @@
 # Every target says in one line what it is doing while it does it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test trials soak fuzz check clean
+.PHONY: help setup demo test trials soak fuzz bench check clean
 
 # Paths are relative throughout, so the folder may have any name; what is given (KEEP=…) reaches the shell by the
 # environment, unread by make.
-export KEEP KILLS SEED SECONDS
+export KEEP KILLS SEED SECONDS BENCH
 
 help:
 	@echo "make setup             make .venv with the pinned packages, if it is not there yet"
@@ -14,6 +14,7 @@ help:
 	@echo "make trials            run the tests of the fifty trials of docs/trials.md and list what became of each"
 	@echo "make soak              kill the bank a thousand times, and run the other tests that take minutes (KILLS=n SEED=n)"
 	@echo "make fuzz              fuzz the readers of foreign bytes for an hour (SECONDS=… for another time)"
+	@echo "make bench             measure transfers beside a plain database, at most 15 minutes (BENCH=--quick for a look)"
 	@echo "make check             check style, types and the direction of imports"
 	@echo "make clean             remove .venv and everything else that can be made again"
 
@@ -49,6 +50,11 @@ soak: setup
 
 fuzz: setup
 	@.venv/bin/python -m tests.fuzz
+
+bench: setup
+	@sh tools/setup.sh bench
+	@echo "Measuring; progress follows, the table comes last …"
+	@.venv/bin/python -m tests.bench $$BENCH
 
 clean:
 	@echo "Removing .venv, caches and build folders …"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from keyring import packets
 from keyring.cursor import Cursor
 from keyring.home import Home
-from keyring.verdict import SignedByBank
+from keyring.verdict import SignedByBank, SignedByCustomer
 from keyring.worker import Opened, Worker
 from protocol import canonical
 from protocol.receipts import Receipt, ReceiptError, TreeHead, check_consistency, check_inclusion
@@ -85,12 +85,13 @@ class Checker:
         """The log goes on from the one head to the other, as a customer asks once in a session."""
         check_consistency(self.head(older), self.head(newer), path)
 
-    def require_gpg_agrees(self) -> int:
-        """gpg accepts every head that was believed; how many there were."""
+    def require_gpg_agrees(self, *, by_primary: bool = False) -> int:
+        """gpg accepts every head that was believed; how many there were. ``by_primary``: those of the usual way."""
+        bank, subkeys = self._cast.bank, frozenset(self._cast.signing_subkeys)
+        primary, subkey = SignedByCustomer(bank, certified=True), SignedByBank(bank, subkeys, certified=True)
         with Worker(Home.open(self._cast.view)) as worker:
-            expected = SignedByBank(self._cast.bank, frozenset(self._cast.signing_subkeys), certified=True)
             for message in self._heads:
-                opened = worker.open(message, expected)
+                opened = worker.open(message, primary if by_primary else subkey)
                 if not isinstance(opened, Opened):
                     raise ReceiptError(f"gpg does not accept a head that was believed: {opened.sentence}")
         return len(self._heads)

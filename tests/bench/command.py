@@ -1,57 +1,74 @@
-"""The benchmark's command line; every measurement can be run by itself."""
+"""The benchmark's command line: measurements in turn, then the table, and the same in build/bench.json."""
 
 import os
-import sys
-import time
+import shutil
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 import msgspec
 
+from tests.bench import report
+from tests.bench.limits import limits
 from tests.bench.orders import sign_orders
-from tests.bench.plain import plain_database
+from tests.bench.rates import rates, usual
+from tests.bench.run import Measurement, Progress, Run, Skipped
 from tests.bench.stand import standing
-from tests.bench.town import CUSTOMERS, BenchTown, town
+from tests.bench.town import BUILD, CUSTOMERS, BenchTown, town
 
-_begun = time.monotonic()
-
-
-def say(line: str) -> None:
-    """Progress, with the seconds since the start."""
-    sys.stderr.write(f"[{time.monotonic() - _begun:6.1f} s] {line}\n")
+MEASUREMENTS: dict[str, Measurement] = {"rates": rates, "usual": usual, "limits": limits}
+RESULTS = BUILD.parent / "bench.json"
+ORDERS_EACH, ORDERS_EACH_QUICK = 700, 300
 
 
 @click.command()
-@click.option("--only", multiple=True, help="Run this measurement only (closed, plain); may be repeated.")
-@click.option("--seconds", default=10.0, show_default=True, help="How long each is measured.")
-@click.option("--outstanding", "outstandings", multiple=True, type=int, default=(1, 8), show_default=True)
-@click.option("--orders", default=800, show_default=True, help="Signed orders of each customer.")
+@click.option("--only", multiple=True, type=click.Choice(sorted(MEASUREMENTS)), help="Only this one; may be repeated.")
+@click.option("--quick", is_flag=True, help="Everything once and short: shows that it works, and says little.")
 @click.option("--serve", default="", help="Options for `bank serve`, such as '--processes 2'.")
-def main(only: tuple[str, ...], seconds: float, outstandings: tuple[int, ...], orders: int, serve: str) -> None:
-    """Measure."""
-    options = tuple(serve.split())
-    made = ready(orders)
-    if not only or "closed" in only:
-        for outstanding in outstandings:
-            with standing(made, *options) as stand:
-                say(f"closed loop, {outstanding} outstanding: server process {stand.pid}")
-                found = stand.load(
-                    connections=CUSTOMERS,
-                    seconds=seconds,
-                    warm_seconds=2.0,
-                    orders_each=orders,
-                    outstanding=outstanding,
-                )
-                say(msgspec.json.format(msgspec.json.encode(found)).decode())
-    if not only or "plain" in only:
-        with plain_database() as database:
-            say(f"pgbench: {database.per_second(int(seconds)):.0f} a second (PostgreSQL {database.version})")
+@click.option("--profile", type=int, metavar="OUTSTANDING", help="Only load a bank for 30 seconds, to look at it.")
+@click.option("--seconds", default=30.0, show_default=True, help="How long --profile goes on.")
+def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, seconds: float) -> None:
+    """Measure what transfers cost, beside a plain database and beside the usual way."""
+    begun, machine, say = datetime.now(UTC), report.machine(), Progress()
+    each = ORDERS_EACH_QUICK if quick else ORDERS_EACH
+    run = Run(ready(each, say), tuple(serve.split()), quick, each, say)
+    if profile is not None:
+        with standing(run.town, *run.serve) as stand:
+            say(f"the server is process {stand.pid}")
+            run.closed_at(stand, profile, seconds)
+        return
+    for name, measurement in MEASUREMENTS.items():
+        if not only or name in only:
+            try:
+                run.results[name] = measurement(run)
+            except Skipped as skipped:
+                run.results[name] = {"skipped": str(skipped)}
+                run.say(f"{name} is left out: {skipped}")
+    targets = report.judged(run.results)
+    whole: dict[str, Any] = {
+        "began": begun.isoformat(timespec="seconds"),
+        "seconds": round(say.seconds),
+        "quick": quick,
+        "serve": list(run.serve),
+        "machine": machine,
+        "versions": report.versions(),
+        "targets": targets,
+        **run.results,
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
+    click.echo(report.table(targets))
+    click.echo(f"\nAll figures: {RESULTS.relative_to(BUILD.parents[1])}")
+    if shutil.disk_usage(BUILD).free < 2**30:
+        click.echo("Less than 1 GiB is free on this disk; commits may have been slow.")
 
 
-def ready(orders: int) -> BenchTown:
+def ready(orders: int, say: Progress) -> BenchTown:
     """The town, and the signed orders of its customers."""
     made = town(CUSTOMERS, say)
+    say(f"signing orders: {orders} of each customer, where they are not there yet")
     parties = [(each.number, each.certificate_digest, each.signing) for each in made.cast.parties]
-    say(f"signing: each customer needs {orders} orders")
     count = sign_orders(made.orders, made.cast.bank, parties, orders, len(os.sched_getaffinity(0)))
-    say(f"{count} orders were signed")
+    if count:
+        say(f"{count} orders were signed")
     return made

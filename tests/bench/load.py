@@ -52,18 +52,22 @@ class Plan(msgspec.Struct, frozen=True):
     rate: float = 0.0
     skip: int = 0
     """Orders of each customer that an earlier run on this ledger has used."""
+    usual: bool = False
+    """Heads are signed by the bank's primary key, as the usual way does it."""
 
 
 class Found(msgspec.Struct, frozen=True):
     """What came of it, in the measured time.
 
     ``per_second``: verified receipts; ``processor_ms``: processor time for each of them by whose it is, ``load`` being
-    this process; ``latency_ms``: from the scheduled start, to the verified receipt.
+    this process; ``latency_ms``: from the scheduled start to the verified receipt; ``began``: when the measured time
+    did, in unix seconds.
     """
 
     per_second: float
     transfers: int
     seconds: float
+    began: float
     latency_ms: dict[str, float]
     processor_ms: dict[str, float]
     idle_share: float
@@ -137,6 +141,7 @@ class Load:
             for client in clients:
                 self._send(client, [time.perf_counter()] * self.plan.outstanding)
         self._until(start, pace)
+        began = time.time()
         before, batches_before = self._usage(), Counter(self.checker.heads)
         self._until(end, pace)
         after, batches = self._usage(), self.checker.heads - batches_before
@@ -148,6 +153,7 @@ class Load:
             per_second=round(self.transfers / self.plan.seconds, 1),
             transfers=self.transfers,
             seconds=self.plan.seconds,
+            began=began,
             latency_ms=self._percentiles(),
             processor_ms=used,
             idle_share=round((after["idle"] - before["idle"]) / self.plan.seconds / _processors(), 3),
@@ -156,7 +162,7 @@ class Load:
             refusals=dict(self.refusals),
             unanswered=unanswered,
             ran_out=self.ran_out,
-            heads_verified_by_gpg=self.checker.require_gpg_agrees(),
+            heads_verified_by_gpg=self.checker.require_gpg_agrees(by_primary=self.plan.usual),
             sent=self.sent,
         )
 

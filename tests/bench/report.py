@@ -1,0 +1,125 @@
+"""The targets are judged by what one run has found, and nothing that was not measured is called met."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A goal of the project: ``value`` finds its figure in the results (KeyError: not measured)."""
+
+    name: str
+    goal: str
+    value: Callable[[Results], float]
+    met: Callable[[float], bool]
+    unit: str = ""
+
+
+def at_least(bound: float) -> Callable[[float], bool]:
+    return lambda value: value >= bound
+
+
+def at_most(bound: float) -> Callable[[float], bool]:
+    return lambda value: value <= bound
+
+
+TARGETS = (
+    Target(
+        "1 rate, one order outstanding",
+        "at least 1.0 times pgbench",
+        lambda found: found["rates"]["1"]["to_plain"],
+        at_least(1.0),
+    ),
+    Target(
+        "1 rate, eight orders outstanding",
+        "at least 1.5 times pgbench",
+        lambda found: found["rates"]["8"]["to_plain"],
+        at_least(1.5),
+    ),
+    Target(
+        "2 rate beside the usual way",
+        "at least 30 times",
+        lambda found: found["usual"]["ours_to_usual"],
+        at_least(30),
+    ),
+    Target(
+        "3 rate beside two gpg workers that only verify",
+        "at least 0.5 times",
+        lambda found: found["limits"]["ours_to_workers"],
+        at_least(0.5),
+    ),
+)
+
+
+def judged(found: Results) -> list[dict[str, Any]]:
+    """Every target with its figure; ``value`` is null where it was not measured, and that is not met."""
+    rows = []
+    for target in TARGETS:
+        try:
+            value: float | None = target.value(found)
+        except KeyError:
+            value = None
+        met = value is not None and target.met(value)
+        rows.append({"name": target.name, "goal": target.goal, "value": value, "unit": target.unit, "met": met})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The targets as people read them."""
+    shown = [
+        (
+            row["name"],
+            row["goal"],
+            "not measured" if row["value"] is None else f"{row['value']:g} {row['unit']}".strip(),
+            "" if row["value"] is None else "met" if row["met"] else "NOT MET",
+        )
+        for row in rows
+    ]
+    return tabulate(shown, headers=("target", "goal", "measured", ""), disable_numparse=True)
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def versions() -> dict[str, str]:
+    """What ran."""
+    import sqlite3
+
+    def first_line(*command: str) -> str:
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        except (OSError, subprocess.CalledProcessError, IndexError):
+            return "?"
+
+    return {
+        "python": platform.python_version(),
+        "gnupg": first_line("gpg", "--version"),
+        "sqlite": sqlite3.sqlite_version,
+        "commit": first_line("git", "rev-parse", "--short", "HEAD"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

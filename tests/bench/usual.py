@@ -1,0 +1,79 @@
+"""The usual way: the same server, but a gpg process for each verification and one for each receipt, by python-gnupg.
+
+``python -m tests.bench.usual serve …`` is `bank serve` with two of its methods replaced. Orders are verified and
+receipts signed with RSA-3072, each in the thread of its connection, so that both processors work; everything else
+(sessions, group commit, log) is ours, which favours the usual way.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import gnupg
+import msgspec
+
+from bank.cli import main
+from bank.home import BankHome
+from bank.identities import Identities, Identity
+from bank.service import Service
+from keyring.verdict import Accepted, Rejected
+from keyring.worker import Opened
+from protocol.messages import NumberedReceipt
+
+PLAYED_BY = (sys.executable, "-m", "tests.bench.usual")
+_SIGNING = ("-z", "0", "--digest-algo", "SHA256")
+
+
+@cache
+def _gpg(home: str) -> gnupg.GPG:
+    """Made once for each home: the constructor starts a process, too."""
+    return gnupg.GPG(gnupghome=home)
+
+
+def _open_all(self: Identities, identity: Identity, messages: Sequence[bytes]) -> list[Opened | Rejected]:
+    return [_open(identity, message) for message in messages]
+
+
+def _open(identity: Identity, message: bytes) -> Opened | Rejected:
+    found = _gpg(str(identity.home.path)).decrypt(message)
+    if not found.valid or found.pubkey_fingerprint != identity.fingerprint:
+        return Rejected("usual", f"python-gnupg says {found.status}.")
+    return Opened(found.data, Accepted(identity.fingerprint, identity.fingerprint, int(found.sig_timestamp)))
+
+
+def install(home: Path) -> None:
+    """From now on this process serves in the usual way."""
+    bank = BankHome.open(home)
+    gpg = _gpg(str(bank.gnupg.path))
+    key = f"{bank.config.fingerprint}!"
+    decided = Service._outcome
+
+    def signed(head: bytes) -> bytes:
+        made = gpg.sign(head, keyid=key, clearsign=False, binary=True, extra_args=list(_SIGNING))
+        if not made.data:
+            raise RuntimeError(f"python-gnupg made no signature: {made.stderr}")
+        return bytes(made.data)
+
+    def outcome(self: Service, *given: object) -> object:
+        answer = decided(self, *given)  # type: ignore[arg-type] # whatever it takes
+        if isinstance(answer, NumberedReceipt):
+            receipt = msgspec.structs.replace(answer.receipt, head=signed(content_of(answer.receipt.head)))
+            return msgspec.structs.replace(answer, receipt=receipt)
+        return answer
+
+    Identities.open_all = _open_all  # type: ignore[method-assign]
+    Service._outcome = outcome  # type: ignore[method-assign,assignment]
+
+
+def content_of(message: bytes) -> bytes:
+    """The content of a head as the bank packed it."""
+    from keyring import packets
+
+    literal = bytes(packets.split(message)[1].body)
+    return literal[2 + literal[1] + 4 :]
+
+
+if __name__ == "__main__":
+    install(Path(sys.argv[sys.argv.index("--home") + 1]))
+    main()
