@@ -9,14 +9,30 @@ import click
 import msgspec
 
 from tests.bench import report
+from tests.bench.counts import counts
+from tests.bench.crowds import burst, idle
+from tests.bench.growth import growth
+from tests.bench.latency import latency, send
 from tests.bench.limits import limits
 from tests.bench.orders import sign_orders
 from tests.bench.rates import rates, usual
 from tests.bench.run import Measurement, Progress, Run, Skipped
+from tests.bench.stages import budget
 from tests.bench.stand import standing
 from tests.bench.town import BUILD, CUSTOMERS, BenchTown, town
 
-MEASUREMENTS: dict[str, Measurement] = {"rates": rates, "usual": usual, "limits": limits}
+MEASUREMENTS: dict[str, Measurement] = {
+    "rates": rates,
+    "usual": usual,
+    "limits": limits,
+    "latency": latency,
+    "send": send,
+    "counts": counts,
+    "budget": budget,
+    "burst": burst,
+    "idle": idle,
+    "growth": growth,
+}
 RESULTS = BUILD.parent / "bench.json"
 ORDERS_EACH, ORDERS_EACH_QUICK = 700, 300
 
@@ -37,6 +53,7 @@ def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, se
             say(f"the server is process {stand.pid}")
             run.closed_at(stand, profile, seconds)
         return
+    failed: list[str] = []
     for name, measurement in MEASUREMENTS.items():
         if not only or name in only:
             try:
@@ -44,6 +61,10 @@ def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, se
             except Skipped as skipped:
                 run.results[name] = {"skipped": str(skipped)}
                 run.say(f"{name} is left out: {skipped}")
+            except Exception as error:  # noqa: BLE001 - the other measurements are worth having; the exit code tells
+                failed.append(name)
+                run.results[name] = {"failed": f"{type(error).__name__}: {error}"}
+                run.say(f"{name} FAILED: {type(error).__name__}: {error}")
     targets = report.judged(run.results)
     whole: dict[str, Any] = {
         "began": begun.isoformat(timespec="seconds"),
@@ -61,6 +82,8 @@ def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, se
     click.echo(f"\nAll figures: {RESULTS.relative_to(BUILD.parents[1])}")
     if shutil.disk_usage(BUILD).free < 2**30:
         click.echo("Less than 1 GiB is free on this disk; commits may have been slow.")
+    if failed:
+        raise click.ClickException(f"These measurements failed, the lines above say why: {', '.join(failed)}.")
 
 
 def ready(orders: int, say: Progress) -> BenchTown:

@@ -74,9 +74,9 @@ class Line:
         self._asked = 0
 
     @classmethod
-    def open(cls, address: Address, opening: Opening) -> "Line":
-        """Raises RefusedOpening with the bank's reason, or OSError."""
-        sock = socket.create_connection((address.host, address.port), OPENING_SECONDS)
+    def open(cls, address: Address, opening: Opening, source: tuple[str, int] | None = None) -> "Line":
+        """Raises RefusedOpening with the bank's reason, or OSError; ``source``: the address to come from."""
+        sock = socket.create_connection((address.host, address.port), OPENING_SECONDS, source_address=source)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(opening.frame.encode())

@@ -119,12 +119,13 @@ class Load:
         with ThreadPoolExecutor(2) as pool:
             openings: list[Opening] = list(pool.map(partial(prepare, self.cast), parties))
         address, take = Address.parse(self.plan.address), self.plan.skip + self.plan.orders_each
-        clients = []
-        for party, opening in zip(parties, openings, strict=True):
-            orders = read_orders(Path(self.plan.orders), party.number, take)[self.plan.skip :]
-            clients.append(_Client(Line.open(address, opening), party.number, orders))
-        heads = [self._ask_head(client, None) for client in clients]
-        for client in clients:
+        orders = [read_orders(Path(self.plan.orders), party.number, take)[self.plan.skip :] for party in parties]
+        clients, heads = [], []
+        for party, opening, each in zip(parties, openings, orders, strict=True):
+            client = _Client(Line.open(address, opening), party.number, each)
+            # At once: the bank waits ten seconds for the first request, and only then the session counts as open.
+            heads.append(self._ask_head(client, None))
+            clients.append(client)
             self._selector.register(client.line.socket, selectors.EVENT_READ, client)
         measured = self._measure(clients)
         for client, first in zip(clients, heads, strict=True):

@@ -57,6 +57,64 @@ TARGETS = (
         lambda found: found["limits"]["ours_to_workers"],
         at_least(0.5),
     ),
+    Target(
+        "4 p99 latency at half load",
+        "at most 50 ms",
+        lambda found: found["latency"]["latency_ms"]["p99"],
+        at_most(50),
+        "ms",
+    ),
+    Target(
+        "4 customer send from the shell",
+        "at most 0.35 s",
+        lambda found: found["send"]["seconds"],
+        at_most(0.35),
+        "s",
+    ),
+    # Target 5 (bulk orders) belongs here, by found["bulk"].
+    Target(
+        "6 processor time with 100,000 customers (rows)",
+        "at most 1.2 times that with 10",
+        lambda found: found["growth"]["customers"]["ratio"],
+        at_most(1.2),
+    ),
+    Target(
+        "6 rate with 10 million entries (rows)",
+        "at least 0.75 of that with 1,000",
+        lambda found: found["growth"]["entries"]["rate_ratio"],
+        at_least(0.75),
+    ),
+    Target(
+        "6 start-up with 10 million entries (rows)",
+        "at most 1.25 times that with 1,000",
+        lambda found: found["growth"]["entries"]["start_ratio"],
+        at_most(1.25),
+    ),
+    Target(
+        "7 memory of an idle connection",
+        "at most 100 KB",
+        lambda found: found["idle"]["kilobytes_each"],
+        at_most(100),
+        "KB",
+    ),
+    Target(
+        "7 rate beside 2,000 idle connections",
+        "at least 0.9 of that without",
+        lambda found: found["idle"]["rate_to_alone"],
+        at_least(0.9),
+    ),
+    Target(
+        "8 failures of 500 sessions at once",
+        "none",
+        lambda found: found["burst"]["failed"],
+        at_most(0),
+    ),
+    Target(
+        "8 gpg processes beyond one for each customer",
+        "at most 16 at any time",
+        lambda found: found["burst"]["most_gpg_processes"] - found["burst"]["customers"],
+        at_most(16),
+    ),
 )
 
 

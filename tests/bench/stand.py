@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from bank.serving import runtime_folder
+from customer import config as customer_configuration
 from keyring.home import Home
 from tests.bench.load import Found, Plan
 from tests.bench.town import BUILD, BenchTown
@@ -37,6 +38,19 @@ class Stand:
     @property
     def pid(self) -> int:
         return self.serving.process.pid
+
+    @contextmanager
+    def customer(self, home: Path) -> Iterator[Path]:
+        """A copy of a customer's home that knows where this bank serves."""
+        copy = self.folder.parent / home.name
+        shutil.copytree(home, copy, ignore=shutil.ignore_patterns("S.*"))
+        found = customer_configuration.read(copy)
+        bank = msgspec.structs.replace(found.bank, address=self.address)
+        customer_configuration.write(copy, msgspec.structs.replace(found, bank=bank))
+        try:
+            yield copy
+        finally:
+            Home.open(copy / "gnupg").stop()
 
     def load(self, **given: Any) -> Found:
         """Run the load generator against it."""
