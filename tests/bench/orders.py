@@ -60,7 +60,7 @@ class Signer:
     """Makes inline-signed messages (one-pass signature, literal, signature) with one key."""
 
     def __init__(self, key: SigningKey) -> None:
-        loaded = serialization.load_der_private_key(key.private, None)
+        loaded = serialization.load_der_private_key(key.private, None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(loaded, rsa.RSAPrivateKey):
             raise TypeError("Customers sign with RSA.")
         self._key = loaded
