@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
@@ -108,8 +109,12 @@ def _first_line(path: Path, what: str) -> Secret:
     try:
         if _others_may_read(path):
             raise PassphraseError(f"Others may read {path}; close it with: chmod 600 '{path}'")
-        with path.open("rb") as file:
-            line = file.readline(LINE_LIMIT_BYTES).rstrip(b"\r\n")
+        if path == STANDARD_INPUT:
+            line = sys.stdin.buffer.readline(LINE_LIMIT_BYTES)  # what follows is for whoever reads on
+        else:
+            with path.open("rb") as file:
+                line = file.readline(LINE_LIMIT_BYTES)
+        line = line.rstrip(b"\r\n")
     except OSError as error:
         raise PassphraseError(f"The {what} file {path} cannot be read: {error.strerror}.") from None
     if not line:

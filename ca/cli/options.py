@@ -1,6 +1,7 @@
 """What several commands of the authority ask for or show is asked and shown in one way."""
 
 import getpass
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ca.authority import Authority
 from ca.decisions import Certificate
 from ca.errors import CaError
 from keyring import readout
-from keyring.console import read_passphrase, with_home
+from keyring.console import LINE_LIMIT_BYTES, read_passphrase, with_home
 from protocol.secret import Secret
 
 home_option = with_home("CA_HOME")
@@ -27,9 +28,19 @@ AUTHORITYS = "Passphrase of the authority's key"
 
 def ask(prompt: str, *, optional: bool = False) -> str:
     """What a person types, in answer to a prompt on standard error: standard output is for what comes of it."""
-    if optional:
-        return str(click.prompt(prompt, default="", show_default=False, err=True))
-    return str(click.prompt(prompt, err=True))
+    while True:
+        line = read_line(prompt)
+        if not line:
+            raise CaError(f"Standard input ended where this was asked for: {prompt}. Type it, or give it by an option.")
+        if line.strip() or optional:
+            return line.strip()
+
+
+def read_line(prompt: str) -> str:
+    """The next line of standard input, with its end; "" where there is no more."""
+    click.echo(f"{prompt}: ", nl=False, err=True)
+    # As bytes, since `keyring.console` may have read a line before this one, and a line may be in any encoding.
+    return sys.stdin.buffer.readline(LINE_LIMIT_BYTES).decode(errors="replace")
 
 
 def user() -> str:

@@ -1,6 +1,5 @@
 """From a request to a certificate: looking, confirming on the telephone, reopening, issuing."""
 
-import sys
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -10,7 +9,17 @@ import click
 from ca import ceremony, choosing, inventory, issuing, mail
 from ca.authority import Authority
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
-from ca.cli.options import ask, home_option, in_full, operator_option, passphrase_from, passphrase_option, table, user
+from ca.cli.options import (
+    ask,
+    home_option,
+    in_full,
+    operator_option,
+    passphrase_from,
+    passphrase_option,
+    read_line,
+    table,
+    user,
+)
 from ca.decisions import Confirmation
 from ca.documents import CUSTOMER, DOCUMENT_LIMIT_BYTES
 from ca.errors import CaError
@@ -18,7 +27,7 @@ from ca.messages import State
 from ca.requests import Request
 from ca.vouching import OVERLAP_DAYS_LIMIT
 from keyring import readout
-from keyring.console import LINE_LIMIT_BYTES, json_text, read_caller_code, with_json
+from keyring.console import json_text, read_caller_code, with_json
 from protocol.orders import format_time
 
 
@@ -250,8 +259,7 @@ def _heard() -> str:
     typed = ""
     prompt = "The fingerprint as heard, in words or in hexadecimal digits, in one line or several"
     while True:
-        click.echo(f"{prompt}: ", nl=False, err=True)
-        line = sys.stdin.readline(LINE_LIMIT_BYTES)
+        line = read_line(prompt)
         typed += line
         so_far = readout.progress(typed)
         if not line.strip() or so_far.is_complete:

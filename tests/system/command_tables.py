@@ -224,6 +224,7 @@ ca       list
 ca       fingerprint
 ca       show 1001
 ca       status
+ca       publish {new}
 bank     fingerprint
 bank     deposit --to 1002 --amount 1.00
 bank     withdraw --from 1002 --amount 1.00
