@@ -12,6 +12,7 @@ from keyring.errors import ReadoutError
 
 FINGERPRINT = "E58294F2E9A227486E8B061B31CC528FD7FA3F19"
 WORDS = readout.words(FINGERPRINT)
+EVERY_WORD = {word.lower() for byte in range(256) for word in readout.encode(bytes([byte, byte]))}
 FINGERPRINTS = st.binary(min_size=20, max_size=20).map(lambda data: data.hex().upper())
 
 
@@ -101,7 +102,7 @@ def test_what_is_said_of_a_slip_names_no_word_that_was_not_typed(fingerprint: st
     right = readout.words(fingerprint)
     typed = right[:place] + right[place - 1 :] if doubled else right[: place - 1] + right[place:]
     told = set(re.findall("[a-z]+", str(read(" ".join(typed))).lower()))
-    assert not {word.lower() for word in right} - {word.lower() for word in typed} & told
+    assert told & EVERY_WORD <= {word.lower() for word in typed}
 
 
 @pytest.mark.parametrize(
