@@ -197,6 +197,8 @@ class Counter:
         if bank is None:
             return NO_BANK
         certified = bank[0]
+        if notice.bank != keys.public_key_fingerprint(certified.key):
+            raise NoticeError("The notice is of another bank than the one that is certified here.")
         if self._is_revoked(certified.certificate):
             raise NoticeError("The certificate of the bank was revoked, so its notices do not count.")
         verified = self._verified(lambda data: self._opened_notice(data, certified.key), message, network)

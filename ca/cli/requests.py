@@ -32,7 +32,9 @@ from protocol.orders import format_time
 
 
 @click.command()
-@click.option("--take", type=click.File("rb"), help="First take in a request that came by mail, as a file.")
+@click.option(
+    "--take", type=click.File("rb"), help="First take in a request, or a revoked key, that came by mail, as a file."
+)
 @with_json
 @home_option
 def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
@@ -44,7 +46,9 @@ def requests(take: IO[bytes] | None, as_json: bool, home: Path) -> None:
     """
     with Authority.open(home) as authority:
         if take:
-            mail.take(authority, take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
+            taken = mail.take(authority, take.read(DOCUMENT_LIMIT_BYTES + 1), clock=time.time)
+            if not as_json:
+                click.echo(f"{mail.told(taken)}\n")
         rows = inventory.open_requests(authority, int(time.time()))
     if as_json:
         click.echo(json_text([row.as_dict() for row in rows]))

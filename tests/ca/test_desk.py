@@ -1,26 +1,27 @@
 """The desk takes what is in order, within its limits, and knows no private key."""
 
-import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ca import ceremony
+from ca import ceremony, revoking
 from ca.applicant import Desk, explain
-from ca.authority import DECISIONS_FILE, KEYS_FOLDER, Authority
+from ca.authority import Authority
 from ca.config import Limits
 from ca.documents import DOCUMENT_LIMIT_BYTES, claimed_content
 from ca.errors import CaError, DeskError
 from ca.messages import AskBank, DeskRefusal, RequestState, State, decode_answer, encode
+from ca.notices import make_notice
 from ca.requests import claimed_request
-from ca.store import DeskStore
 from keyring import keys, messages
 from protocol import transport
 from protocol.errors import ProtocolError
 from protocol.frames import Frame, FrameType
-from tests.ca.cast import Cast, confirm, issue, opened, serving
+from tests.ca.cast import CODE, PASSPHRASE, Cast, confirm, issue, issued_to, opened, serving
+from tests.changes import with_last_byte_changed
 
 
 def later() -> float:
@@ -40,7 +41,8 @@ def test_applicant_follows_its_request_from_state_to_state(authority: Authority,
         assert desk.submit_request(alice.request(later)).state is State.CONFIRMED
         made = issue(authority, waiting.identifier)
         assert desk.fetch(alice.fingerprint) == made.certified
-        assert desk.submit_request(alice.request(later)).state is State.ISSUED
+        # By the identifier that the authority knows, not by that of a request which it never files.
+        assert desk.submit_request(alice.request(later)) == RequestState(waiting.identifier, State.ISSUED)
         assert len(authority.desk.requests(*State)) == 2, "the bank's and Alice's"
         assert desk.bank_key() == authority.desk.bank()[0]  # type: ignore[index]
         assert keys.public_key_fingerprint(desk.authority_key().key) == authority.configuration.fingerprint
@@ -59,21 +61,6 @@ def test_locked_request_stays_locked_when_it_is_made_anew(authority: Authority, 
         ceremony.reopen(authority, identifier, reason="the line was bad", operator="operator", clock=time.time)
         assert desk.fetch(cast.alice.fingerprint) == RequestState(identifier, State.WAITING)
         assert desk.submit_request(cast.alice.request(later)) == RequestState(identifier, State.WAITING)
-
-
-def test_desk_works_without_the_authoritys_keys_and_decisions(authority: Authority, cast: Cast) -> None:
-    authority.close()
-    for name in (KEYS_FOLDER, DECISIONS_FILE):
-        shutil.move(authority.path / name, authority.path.parent / name)
-    store = DeskStore.open(authority.path / "desk.sqlite")
-    with serving(store) as desk:
-        assert desk.submit_request(cast.alice.request()).state is State.WAITING
-        desk.submit_notice(cast.bank.notice(cast.alice))
-        assert desk.bank_key().certificate
-        assert desk.authority_key().root
-        assert desk.revocations()
-    assert len(store.notices("1001")) == 1
-    store.close()
 
 
 def test_no_bank_yet_is_said(cast: Cast, short_tmp: Path) -> None:
@@ -139,6 +126,66 @@ def test_limit_of_connections_from_one_address(authority: Authority) -> None:
         with pytest.raises(DeskError, match="busy"):
             desk.bank_key()
         first.close()
+
+
+def test_request_for_a_revoked_key_is_told_so(settled: Authority, cast: Cast) -> None:
+    made = issued_to(settled, cast.alice)
+    told = RequestState(made.digest[:16], State.REVOKED)
+    revoking.revoke(settled, made, reason="superseded", operator="operator", passphrase=PASSPHRASE, clock=time.time)
+    with serving(settled.desk) as desk:
+        assert desk.submit_request(made.request) == desk.submit_request(cast.alice.request(later)) == told
+        assert desk.fetch(cast.alice.fingerprint) == issued_to(settled, cast.alice).certified, "with its revocation"
+        assert desk.submit_request(cast.bob.request()).state is State.WAITING
+        assert desk.submit_request(cast.impostor.request()).state is State.WAITING, "a new key of the same customer"
+        # Past its end it is no better.
+        settled.desk.put_certificate(replace(made, expires=1))
+        assert desk.fetch(cast.alice.fingerprint) == desk.submit_request(cast.alice.request(later)) == told
+    assert len(settled.desk.requests_of(cast.alice.fingerprint)) == 1
+
+
+def test_request_for_a_key_whose_certificate_has_ended_is_a_new_one(settled: Authority, cast: Cast) -> None:
+    made = issued_to(settled, cast.alice)
+    settled.desk.put_certificate(replace(made, expires=1))
+    with serving(settled.desk) as desk:
+        ended = RequestState(made.digest[:16], State.EXPIRED)
+        assert desk.submit_request(made.request) == desk.fetch(cast.alice.fingerprint) == ended
+        assert desk.submit_request(cast.alice.request(later)).state is State.WAITING
+
+
+def test_notices_are_kept_only_if_the_certified_bank_signed_them(settled: Authority, cast: Cast) -> None:
+    """Eight of anybody's used to keep out the bank's, and with it the code in the customer's letter."""
+    limits = Limits(notices_per_customer=1)
+    posing = make_notice(
+        cast.bob.home, cast.bob.fingerprint, customer="1001", name="Alice", caller_code=CODE, clock=time.time
+    )
+    content = claimed_content(cast.bank.notice(cast.alice), CaError)
+    forged = messages.sign(cast.alice.home, cast.alice.fingerprint, content)  # Alice is certified, as a customer
+    changed = with_last_byte_changed(cast.bank.notice(cast.alice))
+    with serving(settled.desk, limits) as desk:
+        for message, why in ((posing, "another bank"), (forged, "does not count"), (changed, "does not count")):
+            with pytest.raises(DeskError, match=why):
+                desk.submit_notice(message)
+        assert settled.desk.notice_count() == 0
+        desk.submit_notice(cast.bank.notice(cast.alice))
+        assert settled.desk.notice_count() == 1
+
+
+def test_notice_counts_no_more_once_the_bank_is_revoked(authority: Authority, cast: Cast) -> None:
+    before, after = (cast.bank.notice(each) for each in (cast.alice, cast.bob))
+    with serving(authority.desk) as desk:
+        desk.submit_notice(before)
+        bank = issued_to(authority, cast.bank)
+        revoking.revoke(authority, bank, reason="cessation", operator="o", passphrase=PASSPHRASE, clock=time.time)
+        with pytest.raises(DeskError, match="certificate of the bank was revoked"):
+            desk.submit_notice(after)
+        desk.submit_notice(before)  # it has that one
+
+
+def test_no_notice_is_kept_before_there_is_a_bank(cast: Cast, short_tmp: Path) -> None:
+    with opened(cast.folder, short_tmp / "ca") as authority, serving(authority.desk) as desk:
+        with pytest.raises(DeskError, match="No bank is certified here yet") as refused:
+            desk.submit_notice(cast.bank.notice(cast.alice))
+        assert refused.value.again
 
 
 def test_stale_requests_are_forgotten_but_not_confirmed_ones(authority: Authority, cast: Cast) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ca import issuing, revoking
+from ca import ceremony, dropping, issuing, revoking
 from ca.authority import Authority
 from ca.errors import ConfigurationError
 from ca.publishing import publish
@@ -38,6 +38,22 @@ def test_status_names_the_request_that_is_next(settled: Authority, cast: Cast) -
     assert (found.requests, found.next_step) == ({"confirmed": 1}, f"ca issue {identifier}")
     issue(settled, identifier)
     assert "nothing" in standing(settled, int(time.time())).next_step
+
+
+def test_status_names_what_reopens_a_locked_request(settled: Authority, cast: Cast) -> None:
+    now, identifier = int(time.time()), file(settled, cast.bob.request())
+    for _ in range(3):
+        confirm(settled, identifier, cast.alice.words)
+    found = standing(settled, now)
+    assert (found.requests, found.next_step) == ({"locked": 1}, f'ca reopen {identifier} --reason "…"')
+    assert f"`ca reopen {identifier}" in found.warnings[0]
+    assert f"`ca drop {identifier}" in found.warnings[0]
+    other = file(settled, cast.impostor.request())
+    assert standing(settled, now).next_step == f"ca confirm {other}", "others do not wait for it"
+    dropping.drop_request(settled, settled.filed(other), reason="not ours", operator="operator", clock=time.time)
+    ceremony.reopen(settled, identifier, reason="the line was bad", operator="operator", clock=time.time)
+    found = standing(settled, now)
+    assert (found.next_step, found.warnings) == (f"ca confirm {identifier}", ())
 
 
 @pytest.mark.parametrize(
