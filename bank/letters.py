@@ -108,7 +108,13 @@ def deliver_notices(bank: BankHome, desk: Desk) -> int:
 
 
 def try_to_deliver(bank: BankHome, desk: Desk) -> str | None:
-    """Hand in what waits if the desk can be reached; otherwise the sentence that says why not."""
+    """Hand in what waits if the desk can be reached; otherwise the sentence that says why not.
+
+    A bank that is not certified yet is not asked to: the desk takes no notice from it, and its certificate comes with
+    `bank fetch`, which hands them in.
+    """
+    if bank.certified() is None:
+        return None
     try:
         deliver_notices(bank, desk)
     except CaError as error:

@@ -127,3 +127,31 @@ def test_a_desk_that_cannot_be_reached_is_a_sentence(home: BankHome) -> None:
     problem = letters.try_to_deliver(home, Desk(Address("127.0.0.1", 1), timeout_seconds=1.0))
     assert problem is not None
     assert problem.endswith(("?", "."))
+
+
+def test_a_desk_that_is_busy_is_left_alone_until_later(home: BankHome) -> None:
+    """Each notice of many would only be refused; one that is refused for itself does not hold up the others."""
+
+    class Refusing(Desk):
+        asked = 0
+
+        def submit_notice(self, message: bytes) -> None:
+            self.asked += 1
+            raise DeskError("Not now.", again=message == b"second")
+
+    for number, message in (("2001", b"first"), ("2002", b"second"), ("2003", b"third")):
+        letters.keep_notice(home, number, message)
+    desk = Refusing(Address("127.0.0.1", 1))
+    assert letters.try_to_deliver(home, desk) == "Not now."
+    assert desk.asked == 2
+    assert len(list((home.path / letters.NOTICES).iterdir())) == 3
+
+
+def test_a_bank_without_a_certificate_keeps_its_notices_for_the_day_of_it(home: BankHome) -> None:
+    """The desk takes notices of the certified bank alone, so before that there is nothing to be told."""
+    path = letters.keep_notice(home, "2001", b"notice")
+    nobody = Desk(Address("127.0.0.1", 1), timeout_seconds=1.0)
+    assert letters.try_to_deliver(home, nobody) is not None
+    home.certificate_path.unlink()
+    assert letters.try_to_deliver(home, nobody) is None
+    assert path.exists()

@@ -11,7 +11,7 @@ from ca.authority import DESK_FILE, Authority
 from ca.ceremony import CallerCode, Mistake
 from ca.decisions import Confirmation
 from ca.documents import claimed_content
-from ca.errors import CaError, CeremonyError, IssuingError
+from ca.errors import CaError, CeremonyError, IssuingError, RequestError
 from ca.requests import claimed_request
 from keyring import keys, messages, readout
 from keyring.errors import UnsuitableKey
@@ -130,7 +130,8 @@ def test_trial_48_request_replayed(authority: Authority, cast: Cast) -> None:
     for database in ("ca.sqlite", DESK_FILE):
         with closing(sqlite3.connect(authority.path / database)) as connection, connection:
             connection.execute("UPDATE certificates SET expires = 1 WHERE fingerprint = ?", (first.fingerprint,))
-    assert file(authority, message) == identifier
+    with pytest.raises(RequestError, match="has expired"):
+        file(authority, message)
     with pytest.raises(CeremonyError, match="issued already"):
         confirm(authority, identifier, cast.alice.words)
     assert issue(authority, identifier).expires == 1

@@ -19,6 +19,7 @@ _TEXTS: Final = (
     "2026-01-31T09:30:00Z",
     "5f0c2b1e9a7d4c3b",
     "bank.example",
+    "not-revoked",
 )
 """One of them fits each pattern that a field has; the first where it has none."""
 
