@@ -3,19 +3,22 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from bank.certificates import keep
 from bank.home import BankHome
+from bank.own_certificate import NEW_BANK, revocation_in, revocation_told
 from bank.revocations import RevocationLists, newest_crl
 from bank.storage import Ledger
-from ca.applicant import Desk, Proven, verify_bank
+from ca.applicant import Desk, Proven, read_mailed, verify_bank
+from ca.asked import still_asks
 from ca.bridge import CertificateRefused, RevocationList, open_crl, open_root
 from ca.documents import BANK_NUMBER
 from ca.errors import CaError
-from ca.messages import AuthorityKey, Certified, RequestState
+from ca.messages import OPEN_STATES, AuthorityKey, Certified, RequestState, State
+from ca.requests import claimed_request, make_request
 
 DAY_SECONDS: Final = 86_400
 CERTIFICATE_WARNING_DAYS: Final = 14
@@ -23,22 +26,125 @@ LIST_WARNING_DAYS: Final = 7
 
 RENEWAL: Final = f"the authority's operator runs `ca renew {BANK_NUMBER}`, then `bank renew`"
 NEW_LIST: Final = "the authority's operator runs `ca crl`, then `bank fetch`"
+REQUEST: Final = "bank request"
+
+
+@dataclass(frozen=True)
+class Requested:
+    """Where a request stands, and the SHA-256 of its content (64 hex digits; "" if it is not kept in this folder)."""
+
+    state: RequestState
+    digest: str
+
+
+class Source(Protocol):
+    """What certificate, root and list come from: the desk, or a file that came by mail. Methods raise CaError."""
+
+    def authority_key(self) -> AuthorityKey:
+        """The authority's key and root, still to be verified."""
+
+    def revocations(self) -> bytes:
+        """The newest revocation list (DER), still to be verified."""
+
+    def fetch(self, fingerprint: str) -> Certified | RequestState:
+        """The certificate of this key, still to be verified, or how far its request has come."""
+
+
+class Mail:
+    """What `ca issue --out` or `ca renew --out` has written, as a source like the desk."""
+
+    def __init__(self, file: Path) -> None:
+        self._mailed: Final = read_mailed(file)
+
+    def authority_key(self) -> AuthorityKey:
+        """What the file has as the authority's key and root."""
+        return self._mailed.authority
+
+    def revocations(self) -> bytes:
+        """The revocation list in the file."""
+        return self._mailed.crl
+
+    def fetch(self, fingerprint: str) -> Certified:
+        """The certificate in the file; whether it is that key's is for who verifies it."""
+        return self._mailed.certified
+
+
+def request(bank: BankHome, desk: Desk, out: Path | None, clock: Callable[[], float] = time.time) -> Requested:
+    """Ask the authority for a certificate: at its desk, or by a file to be mailed. Raises CaError or KeyringError.
+
+    Repeated it hands in the same request for some days, so that its identifier stays.
+    """
+    before, message = kept_request(bank), _message(bank, clock)
+    made = claimed_request(message)
+    if out is None:
+        answer = desk.submit_request(message)
+    else:
+        out.write_bytes(message)
+        same = before is not None and before.digest == made.digest
+        answer = before.state if before and same else RequestState(made.identifier, State.WAITING)
+    # The desk may go on with an earlier request for this key, which then is the one that counts.
+    if answer.identifier == made.identifier:
+        replace_file(bank.request_path, message)
+    _remember(bank, answer.state)
+    known = {each.digest for each in (made, before) if each is not None}
+    return Requested(answer, next((each for each in known if each.startswith(answer.identifier or "-")), ""))
+
+
+def kept_request(bank: BankHome) -> Requested | None:
+    """The request that is kept here, with what was last heard of it; None without one. Raises RequestError."""
+    if not bank.request_path.exists():
+        return None
+    made = claimed_request(bank.request_path.read_bytes())
+    return Requested(RequestState(made.identifier, _remembered(bank) or State.WAITING), made.digest)
+
+
+def _message(bank: BankHome, clock: Callable[[], float]) -> bytes:
+    if bank.request_path.exists():
+        kept = bank.request_path.read_bytes()
+        if still_asks(kept, bank.config.fingerprint, _remembered(bank), clock()):
+            return kept
+    try:
+        return make_request(
+            bank.gnupg,
+            bank.config.fingerprint,
+            role="bank",
+            number=BANK_NUMBER,
+            name=bank.config.name,
+            domain=bank.config.domain,
+            passphrase=None,
+            clock=clock,
+        )
+    finally:
+        bank.release()
+
+
+def _remember(bank: BankHome, state: State) -> None:
+    replace_file(bank.request_state_path, f"{state.value}\n".encode())
+
+
+def _remembered(bank: BankHome) -> State | None:
+    """What was last heard of the request, None if nothing was."""
+    try:
+        return State(bank.request_state_path.read_text("ascii").strip())
+    except (FileNotFoundError, ValueError):  # the desk is asked again, and nothing rests on it
+        return None
 
 
 def take_certificate(
-    bank: BankHome, ledger: Ledger, desk: Desk, clock: Callable[[], float] = time.time
+    bank: BankHome, ledger: Ledger, source: Source, clock: Callable[[], float] = time.time
 ) -> Proven | RequestState:
-    """Fetch revocation list and certificate from the desk, verify and store them; a running server sees the list.
+    """Take revocation list and certificate, verify and store them; a running server sees both.
 
     The list is stored first, and whatever becomes of the certificate: it may say that this one is revoked. Gives how
     far the request has come if there is no certificate yet. Raises CaError and LedgerError.
     """
     config, now = bank.config, int(clock())
-    authority = desk.authority_key()
+    authority = source.authority_key()
     lists = RevocationLists(ledger, open_root(authority.root, config.authority_fingerprint))
-    lists.take(desk.revocations(), now)
-    found = desk.fetch(config.fingerprint)
+    lists.take(source.revocations(), now)
+    found = source.fetch(config.fingerprint)
     if isinstance(found, RequestState):
+        _remember(bank, found.state)
         return found
     proven = _proven(bank, ledger, authority, found, now)
     for path, data in (
@@ -50,27 +156,63 @@ def take_certificate(
         replace_file(path, data)
     with ledger.writing() as connection:
         keep(connection, found.certificate, proven.certificate)
+    _remember(bank, State.ISSUED)
     return proven
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How the bank stands with the authority, as far as it is known without asking anyone."""
+    """How the bank stands with the authority, as far as it is known without asking anyone.
+
+    ``request`` is the identifier of the request that is under way with what was last heard of it, "" without one.
+    """
 
     certificate: str
     revocation_list: str
     warnings: tuple[str, ...]
     next_step: str
+    request: str = ""
 
 
 def standing(bank: BankHome, ledger: Ledger, now: float) -> Standing:
-    """Certificate, revocation list, what ends soon, and the next command; ``now`` in unix seconds."""
+    """Certificate, revocation list, what ends soon, and the next command; ``now`` in unix seconds. Raises CaError."""
+    asked = kept_request(bank)
+    under_way = asked if asked and asked.state.state in (*OPEN_STATES, State.UNKNOWN, State.REVOKED) else None
+    found = _certified_standing(bank, ledger, now)
+    if under_way is None:
+        return found or Standing("none", "none", (), REQUEST)
+    told = f"{under_way.state.identifier}, {under_way.state.state.value}"
+    if found is None:
+        step = _step(under_way.state)
+        certificate = "revoked" if under_way.state.state is State.REVOKED else "requested"
+        return Standing(certificate, "none", (), step, told)
+    # A request beside a certificate is for the time after that one; it is what comes next where that counts no more.
+    step = _step(under_way.state) if found.next_step == REQUEST else found.next_step
+    return replace(found, next_step=step, request=told)
+
+
+def _step(asked: RequestState) -> str:
+    """Who acts next on a request that is under way, and with which command."""
+    match asked.state:
+        case State.CONFIRMED | State.VOUCHED:
+            return f"the authority's operator runs `ca issue {asked.identifier}`, then `bank fetch`"
+        case State.LOCKED:
+            return (
+                f"the request is locked after three mistakes: telephone the authority, whose operator runs `ca reopen "
+                f"{asked.identifier}`; read out what `bank fingerprint` shows, then `bank fetch`"
+            )
+        case State.REVOKED:
+            return NEW_BANK
+        case State.UNKNOWN:
+            return REQUEST
+    return "telephone the authority (`bank fingerprint`), then `bank fetch`"
+
+
+def _certified_standing(bank: BankHome, ledger: Ledger, now: float) -> Standing | None:
+    """How the certificate stands that is here, None without one."""
     authority, certified = bank.authority(), bank.certified()
     if authority is None or certified is None:
-        if bank.request_path.exists():
-            step = "telephone the authority (`bank fingerprint`), then `bank fetch`"
-            return Standing("requested", "none", (), step)
-        return Standing("none", "none", (), "bank request")
+        return None
     crl = newest_crl(ledger)
     if crl is None:
         return Standing("not judged without a revocation list", "none", (), "bank fetch")
@@ -79,10 +221,13 @@ def standing(bank: BankHome, ledger: Ledger, now: float) -> Standing:
     except CertificateRefused as error:
         return Standing("not judged", f"not valid: {error}", (), "bank fetch")
     said, warnings = _list_standing(newest, now)
+    if (revocation := revocation_in(newest, certified.certificate)) is not None:
+        gone = f"{revocation_told(newest.number)} Customers' programs send it nothing, and it does not serve."
+        return Standing(f"not valid: {revocation}", said, (gone, *warnings), NEW_BANK)
     try:
         proven = _proven(bank, ledger, AuthorityKey(key=authority.key, root=authority.root), certified, int(now))
     except CaError as error:
-        step = NEW_LIST if now > newest.next_update else "bank request"
+        step = NEW_LIST if now > newest.next_update else REQUEST
         return Standing(f"not valid: {error}", said, warnings, step)
     days = _days(proven.certificate.not_after, now)
     valid = f"valid until {day(proven.certificate.not_after)} ({days} days)"

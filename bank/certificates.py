@@ -1,5 +1,6 @@
 """A customer's certificate counts for an order only if it is good at that moment, by the newest revocation list."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, exists, insert, select
 from bank import schema
 from bank.customers import follow
 from bank.identities import ROLE, Identity, OpeningRefused
+from bank.own_certificate import OwnCertificate
 from bank.revocations import RevocationLists
 from bank.storage import Ledger
 from ca.bridge import CertificateRefused, JudgedCertificate, RevocationList, Root, judge_leaf
@@ -37,8 +39,10 @@ class Presented:
 class Certificates:
     """Judges certificates by the root and the newest list, and keeps those that were used in the ledger."""
 
-    def __init__(self, ledger: Ledger, root: Root) -> None:
+    def __init__(self, ledger: Ledger, root: Root, own: Callable[[], bytes | None] = lambda: None) -> None:
+        """``own`` gives the bank's own certificate (DER) as it is now."""
         self.lists: Final = RevocationLists(ledger, root)
+        self.own: Final = OwnCertificate(own, self.lists.newest)
         self._ledger: Final = ledger
         self._root: Final = root
 

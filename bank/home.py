@@ -74,6 +74,11 @@ class BankHome:
         """The newest request for a certificate."""
         return self.path / "request.pgp"
 
+    @property
+    def request_state_path(self) -> Path:
+        """What the desk last said of that request."""
+        return self.path / "request.state"
+
     def is_serving(self) -> bool:
         """Whether a server runs in this folder: it holds a lock for as long as it lives."""
         try:

@@ -40,8 +40,13 @@ class KnownAuthority:
         authority = self._home.authority()
         if authority is None or self._home.certified() is None:
             return None
-        certificates = Certificates(self._ledger, open_root(authority.root, authority.fingerprint))
+        root = open_root(authority.root, authority.fingerprint)
+        certificates = Certificates(self._ledger, root, self._own)
         self._identities.believe(authority)
         self._taken(certificates)
         note("authority", fingerprint=authority.fingerprint)
         return certificates
+
+    def _own(self) -> bytes | None:
+        certified = self._home.certified()
+        return certified.certificate if certified else None

@@ -107,6 +107,11 @@ def deliver_notices(bank: BankHome, desk: Desk) -> int:
     return delivered
 
 
+def waiting_notices(bank: BankHome) -> int:
+    """How many notices the desk does not have yet."""
+    return len(list((bank.path / NOTICES).glob("*.pgp")))
+
+
 def try_to_deliver(bank: BankHome, desk: Desk) -> str | None:
     """Hand in what waits if the desk can be reached; otherwise the sentence that says why not.
 

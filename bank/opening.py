@@ -80,8 +80,8 @@ class Opener:
         # not learn from the default stage who has an account.
         customer = known or Customer(offer.customer, "", Stage.PASSWORD, b"")
         self._require_offer(offer, request.stage)
-        if request.stage.is_certified:
-            self.certificates()  # taken up before a key is judged by it
+        if request.stage.is_certified and (certificates := self.certificates()):  # before a key is judged by it
+            certificates.own.require_unrevoked()
         opened: list[tuple[SessionOpening, Presented | None]] = []
 
         def accept(identity: Identity, read: Read) -> None:

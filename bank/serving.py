@@ -18,6 +18,7 @@ from bank.identities import Identities
 from bank.journal import note
 from bank.known_authority import KnownAuthority
 from bank.opening import Opener
+from bank.own_certificate import revocation_told
 from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
 from bank.server import Server
@@ -68,10 +69,12 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         desk = Desk(Address.parse(config.authority_address), timeout_seconds=DESK_SECONDS)
 
         def watch(certificates: Certificates) -> None:
-            stack.enter_context(Watcher(certificates.lists, desk.revocations, limits.revocation_seconds, clock))
+            lists, seconds = certificates.lists, limits.revocation_seconds
+            stack.enter_context(Watcher(lists, desk.revocations, seconds, clock, certificates.own))
 
         certificates = KnownAuthority(home, ledger, identities, watch)
-        certificates()
+        if (known := certificates()) and (number := known.own.revocation()):
+            raise ConfigurationError(f"{revocation_told(number)} This bank does not serve any more.")
         service = Service(
             bank=config.fingerprint,
             minimum_stage=config.minimum_stage,

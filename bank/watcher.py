@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from bank.errors import BankError
 from bank.journal import note
+from bank.own_certificate import OwnCertificate
 from bank.revocations import RevocationLists
 from ca.errors import CaError
 
@@ -16,13 +17,20 @@ DESK_SECONDS: Final = 5.0
 class Watcher:
     """Asks once at the beginning and then every ``seconds``; what fails is tried again, and said once.
 
-    ``fetch`` gives what the desk hands out (DER), ``clock`` unix seconds.
+    ``fetch`` gives what the desk hands out (DER), ``clock`` unix seconds. ``own`` looks each time, whether this process
+    took a list or another one did, what it says of the bank itself.
     """
 
     def __init__(
-        self, lists: RevocationLists, fetch: Callable[[], bytes], seconds: float, clock: Callable[[], float]
+        self,
+        lists: RevocationLists,
+        fetch: Callable[[], bytes],
+        seconds: float,
+        clock: Callable[[], float],
+        own: OwnCertificate,
     ) -> None:
         self._lists = lists
+        self._own = own
         self._fetch = fetch
         self._seconds = seconds
         self._clock = clock
@@ -57,6 +65,13 @@ class Watcher:
                 self._failure = None
             if taken is not None:
                 note("revocation-list", number=taken.number, revoked=len(taken.revoked))
+        self._look_at_own()
+
+    def _look_at_own(self) -> None:
+        try:
+            self._own.revocation()
+        except Exception:  # noqa: BLE001 - as above
+            note("fault", level=50, trace=True, task="own-certificate")
 
     def _failed(self, failure: str) -> None:
         if failure != self._failure:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ca.applicant import Desk, explain, read_mailed, verify_own
+from ca.asked import still_asks
 from ca.errors import DeskError, UnprovenKey
 from ca.messages import AuthorityKey, Certified, RequestState, State
 from ca.requests import claimed_request, make_request
@@ -15,6 +16,7 @@ from customer.store import Fact, KeptCertificate
 from keyring import keys
 from keyring.home import Home
 from keyring.keys import public_key_fingerprint
+from protocol.codes import Reason
 from protocol.letter import Letter
 from protocol.messages import Registered, RegisterKey
 from protocol.orders import format_time
@@ -141,7 +143,43 @@ def register(home: CustomerHome) -> None:
 
 def request(home: CustomerHome, out: Path | None) -> Requested:
     """Ask the authority for a certificate: at its desk, or by a file to be mailed. Raises CaError or KeyringError."""
-    message = make_request(
+    message = _message(home)
+    made = claimed_request(message)
+    if out is None:
+        answer = _desk(home).submit_request(message)
+    else:
+        try:
+            out.write_bytes(message)
+        except OSError as error:
+            raise CustomerError(f"{out} cannot be written: {error.strerror}.") from None
+        same = message == home.store.fact(Fact.REQUEST_MESSAGE)
+        answer = RequestState(made.identifier, (request_state(home) if same else None) or State.WAITING)
+    # The desk may go on with an earlier request for this key, which then is the one that counts.
+    earlier = home.store.text(Fact.REQUEST_DIGEST)
+    digest = next((each for each in (made.digest, earlier) if each.startswith(answer.identifier or "-")), "")
+    home.store.set_facts(
+        {
+            Fact.REQUEST: answer.identifier.encode(),
+            Fact.REQUEST_DIGEST: digest.encode(),
+            Fact.REQUEST_MESSAGE: message if digest == made.digest else b"",
+            Fact.REQUEST_STATE: answer.state.encode(),
+            Fact.REQUESTED: _now(home),
+        }
+    )
+    return Requested(answer, digest)
+
+
+def request_state(home: CustomerHome) -> State | None:
+    """What was last heard of the request for the key in use; None before."""
+    return rotation.told_state(home, Fact.REQUEST_STATE)
+
+
+def _message(home: CustomerHome) -> bytes:
+    """The request: that of last time for some days, so that repeating it is harmless and its identifier stays."""
+    kept = home.store.fact(Fact.REQUEST_MESSAGE)
+    if kept and still_asks(kept, home.key, request_state(home), home.world.clock()):
+        return kept
+    return make_request(
         home.keys,
         home.key,
         role="customer",
@@ -151,26 +189,6 @@ def request(home: CustomerHome, out: Path | None) -> Requested:
         passphrase=home.secrets.passphrase,
         clock=home.world.clock,
     )
-    made = claimed_request(message)
-    if out is None:
-        answer = _desk(home).submit_request(message)
-    else:
-        try:
-            out.write_bytes(message)
-        except OSError as error:
-            raise CustomerError(f"{out} cannot be written: {error.strerror}.") from None
-        answer = RequestState(identifier=made.identifier, state=State.WAITING)
-    # The desk may go on with an earlier request for this key, which then is the one that counts.
-    earlier = home.store.text(Fact.REQUEST_DIGEST)
-    digest = next((each for each in (made.digest, earlier) if each.startswith(answer.identifier)), "")
-    home.store.set_facts(
-        {
-            Fact.REQUEST: answer.identifier.encode(),
-            Fact.REQUEST_DIGEST: digest.encode(),
-            Fact.REQUESTED: _now(home),
-        }
-    )
-    return Requested(answer, digest)
 
 
 def fetch(home: CustomerHome, file: Path | None) -> Fetched:
@@ -181,22 +199,29 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
     before = certified_until(home)
     handed_out = _from_file(home, file) if file is not None else _from_desk(home)
     if isinstance(handed_out, RequestState):
+        home.store.set_facts({Fact.REQUEST_STATE: handed_out.state.encode()})
         revocations.refresh(home)  # it may be a revocation that left nothing to hand out
         return Fetched(None, handed_out.state, before)
     authority, pinned = handed_out.authority, home.config.authority.fingerprint
     # First, so that a revocation is known even where it is the reason why nothing else is taken.
     newest = revocations.take(home, handed_out.crl, authority.root)
-    proven = verify_own(
-        handed_out.own,
-        authority=authority,
-        crl=newest.crl,
-        ca_fingerprint=pinned,
-        fingerprint=handed_out.fingerprint,
-        number=home.number,
-        role="customer",
-        at=int(home.world.clock()),
-        highest_crl_number=newest.number,
-    )
+    try:
+        proven = verify_own(
+            handed_out.own,
+            authority=authority,
+            crl=newest.crl,
+            ca_fingerprint=pinned,
+            fingerprint=handed_out.fingerprint,
+            number=home.number,
+            role="customer",
+            at=int(home.world.clock()),
+            highest_crl_number=newest.number,
+        )
+    except UnprovenKey as error:
+        if error.reason is Reason.CERTIFICATE_REVOKED:
+            heard = Fact.REQUEST_STATE if handed_out.fingerprint == home.key else Fact.NEXT_STATE
+            home.store.set_facts({heard: State.REVOKED.encode()})
+        raise
     home.store.keep_certificate(
         KeptCertificate(
             handed_out.own.certificate,
@@ -211,6 +236,7 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
     home.store.set_facts(
         {
             **(rotation.taken_over(home, new) if new else {}),
+            Fact.REQUEST_STATE: State.ISSUED.encode(),
             Fact.CERTIFIED_KEY: handed_out.own.key,
             Fact.CERTIFICATE: handed_out.own.certificate,
             Fact.CERTIFICATE_SERIAL: f"{proven.certificate.serial:x}".encode(),
@@ -239,9 +265,12 @@ def fetch(home: CustomerHome, file: Path | None) -> Fetched:
             highest_crl_number=newest.number,
         )
     except UnprovenKey as error:
+        if error.reason is Reason.CERTIFICATE_REVOKED:
+            home.store.set_facts({Fact.BANK_REVOKED: str(newest.number).encode()})
         # Else a customer would take the bank's revocation for the own one, and make a new key.
         sentence = f"Your own certificate is good and taken. What follows is about the bank's, and not yours: {error}"
         raise UnprovenKey(sentence, error.rule, error.reason) from None
+    home.store.set_facts({Fact.BANK_REVOKED: b""})
     until, next_state = proven.certification.expires, handed_out.next_state
     return Fetched(until, State.ISSUED, before, newest.number, newest.next_update, new, next_state)
 
@@ -284,6 +313,7 @@ def _from_desk(home: CustomerHome) -> _HandedOut | RequestState:
     fingerprint, next_state = new.fingerprint if new else home.key, None
     if new is not None and isinstance(own, RequestState):
         next_state = own.state
+        home.store.set_facts({Fact.NEXT_STATE: next_state.encode()})
         own, fingerprint = desk.fetch(home.key), home.key
     if isinstance(own, RequestState):
         return own

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from customer import bank_view, revocations, rotation
+from ca.messages import OPEN_STATES, State
+from customer import asking, bank_view, revocations, rotation
+from customer.asking import NEW_HOME, YOU, Next
 from customer.config import FILE_NAME, Config
 from customer.errors import NotReady
 from customer.home import KEYS_FOLDER, CustomerHome
@@ -18,8 +20,6 @@ from protocol.stages import Stage
 WARNING_SECONDS: Final = 14 * 24 * 3600
 """How long before its end a certificate is warned about."""
 
-YOU: Final = "you"
-
 
 @dataclass(frozen=True)
 class Step:
@@ -28,15 +28,6 @@ class Step:
     name: str
     done: bool
     detail: str
-
-
-@dataclass(frozen=True)
-class Next:
-    """The next act: ``who`` acts, what is done, and the command for it ("" if there is none to type)."""
-
-    who: str
-    what: str
-    command: str
 
 
 @dataclass(frozen=True)
@@ -67,12 +58,13 @@ def begun(folder: Path) -> bool:
 def progress(home: CustomerHome) -> Progress:
     """Where this customer stands, from what is kept here; nobody is asked."""
     facts = {name: home.store.text(name) for name in (Fact.REGISTERED, Fact.REQUEST, Fact.REQUESTED)}
+    told = asking.asked(home).state
     until = _until(home)
     bank_known, bank_detail = _bank(home)
     steps = (
         Step("key", bool(home.config.customer.key), home.key if home.config.customer.key else "not made yet"),
         Step("registered", bool(facts[Fact.REGISTERED]), facts[Fact.REGISTERED] or "only needed for lower stages"),
-        Step("requested", bool(facts[Fact.REQUEST]), _requested(facts)),
+        Step("requested", bool(facts[Fact.REQUEST]), _requested(facts, told)),
         Step("certified", until is not None, f"until {format_time(until)}" if until else "no certificate yet"),
         Step("bank known", bank_known, bank_detail),
         Step("revocation list", *_list(home)),
@@ -95,46 +87,31 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
             "the authority, then you",
             f"You have given this key up. The authority's operator stops it with `ca revoke {home.number} --reason "
             "key-compromise`: telephone. A new key begins in another folder.",
-            "customer init --home NEW-FOLDER --letter FILE",
+            NEW_HOME,
         )
-    if until is None and not facts[Fact.REQUEST]:
-        return Next(YOU, "Ask the authority for a certificate.", "customer request")
-    if until is None:
-        return Next(
-            "you and the authority",
-            f"Telephone the authority about request {facts[Fact.REQUEST]}: say the caller's code from the letter and "
-            "read out the words of `customer fingerprint`. When it has issued the certificate, fetch it.",
-            "customer fetch",
-        )
+    asked = asking.asked(home)
     if _revoked(home):
-        return Next(
-            YOU,
-            "The certificate was revoked. Telephone the authority; with a new key begin in another folder.",
-            "customer init --home NEW-FOLDER --letter FILE",
-        )
+        return asking.REVOKED
+    if until is None:
+        return asking.step(asked)
     new = rotation.pending(home)
     if home.world.clock() >= until and new is not None and new.request:
-        return Next(
-            "you and the authority",
-            "The certificate has ended before the new key was certified, so that takes a call: telephone the authority "
-            f"about request {new.request}, and read out the words of `customer fingerprint --new`. Then fetch it.",
-            "customer fetch",
-        )
+        return asking.too_late(new)
     if home.world.clock() >= until:
-        return Next(YOU, "The certificate has ended; ask for a new one.", "customer request")
+        return asking.step(asked) if asked.state in OPEN_STATES else asking.ENDED
+    if _bank_revoked(home):
+        return Next(
+            "the bank",
+            f"The authority has revoked the bank's certificate, so nothing is sent to it. {revocations.BANK_REVOKED}",
+            NEW_HOME,
+        )
     if not bank_known:
         return Next("the bank and the authority", "The bank's certificate is not here yet.", "customer fetch")
     kept = home.store.revocations()
     if kept is None or home.world.clock() > kept.next_update:
         return Next("the authority, then you", _list(home)[1], "customer fetch")
-    if new is not None and not new.request:
-        return Next(YOU, "A new key is made and not announced yet.", "customer renew --new-key")
     if new is not None:
-        return Next(
-            "the authority, then you",
-            f"Have the authority run `ca issue {new.request}`, which needs no call; then take the new key into use.",
-            "customer fetch",
-        )
+        return asking.next_key(new)
     if until <= home.world.clock() + WARNING_SECONDS:
         return Next(
             "the authority, then you",
@@ -162,8 +139,11 @@ def _ready() -> Next:
     return Next(YOU, "All is ready.", 'customer send --to 1002 --amount 25.00 --description "rent"')
 
 
-def _requested(facts: dict[Fact, str]) -> str:
-    return f"request {facts[Fact.REQUEST]} of {facts[Fact.REQUESTED]}" if facts[Fact.REQUEST] else "not yet"
+def _requested(facts: dict[Fact, str], told: State | None) -> str:
+    if not facts[Fact.REQUEST]:
+        return "not yet"
+    heard = f", {told.value}" if told else ""
+    return f"request {facts[Fact.REQUEST]} of {facts[Fact.REQUESTED]}{heard}"
 
 
 def _revoked(home: CustomerHome) -> bool:
@@ -194,12 +174,27 @@ def _until(home: CustomerHome) -> int | None:
 
 
 def _bank(home: CustomerHome) -> tuple[bool, str]:
-    kind = bank_view.CERTIFIED if home.config.customer.stage.is_certified else bank_view.REGISTERED
+    certified = home.config.customer.stage.is_certified
+    if certified and (number := _bank_revoked(home)):
+        return False, f"revocation list {number} has REVOKED the bank's certificate"
+    kind = bank_view.CERTIFIED if certified else bank_view.REGISTERED
     try:
         view = bank_view.open_view(home.folder, kind, home.config.bank.fingerprint, home.world.clock())
     except NotReady as error:
         return False, str(error)
     return True, f"certified until {format_time(view.expires)}" if view.expires else "by the letter's fingerprint"
+
+
+def _bank_revoked(home: CustomerHome) -> int:
+    """The number of the list by which the bank's certificate is revoked, 0 if it stands or is not known."""
+    told, kept = home.store.number(Fact.BANK_REVOKED), home.store.revocations()
+    if told or kept is None:
+        return told or 0
+    try:
+        view = bank_view.open_view(home.folder, bank_view.CERTIFIED, home.config.bank.fingerprint, home.world.clock())
+    except NotReady:
+        return 0
+    return kept.number if view.serial in kept.revoked else 0
 
 
 def _warnings(home: CustomerHome, until: int | None) -> tuple[str, ...]:

@@ -25,6 +25,12 @@ WARNING_SECONDS: Final = 7 * 24 * 3600
 """How long before its next update a list is warned about."""
 
 
+BANK_REVOKED: Final = (
+    "Telephone the bank: a revoked key is never certified again, and a bank with a new key sends you a new letter, "
+    "with which you begin in another folder."
+)
+
+
 class Revoked(CustomerError):
     """The authority has revoked a certificate that this customer was about to rely on."""
 
@@ -69,10 +75,7 @@ def require_unrevoked(home: CustomerHome, bank_serial: int) -> None:
             "set this machine's clock."
         )
     if bank_serial in kept.revoked:
-        raise Revoked(
-            "The authority has revoked the bank's certificate, so nothing is sent to it. Telephone the bank; once it "
-            "has a new certificate, take it with `customer fetch`."
-        )
+        raise Revoked(f"The authority has revoked the bank's certificate, so nothing is sent to it. {BANK_REVOKED}")
     if own_serial(home) in kept.revoked:
         raise Revoked(
             "The authority has revoked your certificate, so the bank takes no orders under it. Telephone the authority;"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from ca.applicant import Desk
+from ca.asked import still_asks
 from ca.messages import RequestState, State
 from ca.requests import claimed_request, make_request
 from customer.errors import CustomerError, NotReady
@@ -15,10 +16,7 @@ from keyring.home import Home
 from protocol.orders import format_time
 from protocol.transport import Address
 
-SAME_SECONDS: Final = 7 * 24 * 3600
-"""How long the same request is handed in again; the authority takes it for longer, but not for ever."""
-
-_NEXT: Final = (Fact.NEXT_KEY, Fact.NEXT_REQUEST, Fact.NEXT_REQUESTED)
+_NEXT: Final = (Fact.NEXT_KEY, Fact.NEXT_REQUEST, Fact.NEXT_REQUESTED, Fact.NEXT_STATE)
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,16 @@ class Announced:
 
 @dataclass(frozen=True)
 class Pending:
-    """A new key that is not in use yet; ``request`` and ``requested`` (RFC 3339) are "" until it was announced."""
+    """A new key that is not in use yet; ``request`` and ``requested`` (RFC 3339) are "" until it was announced.
+
+    ``digest`` is the SHA-256 of the request (64 hex digits), ``state`` what was last heard of it, None if nothing was.
+    """
 
     fingerprint: str
     request: str
     requested: str
+    digest: str = ""
+    state: State | None = None
 
 
 def announce(home: CustomerHome, out: Path | None, *, ask: bool) -> Announced:
@@ -59,7 +62,8 @@ def announce(home: CustomerHome, out: Path | None, *, ask: bool) -> Announced:
             out.write_bytes(message)
         except OSError as error:
             raise CustomerError(f"{out} cannot be written: {error.strerror}.") from None
-        answer = RequestState(identifier=made.identifier, state=State.VOUCHED)
+        answer = RequestState(made.identifier, told_state(home, Fact.NEXT_STATE) or State.VOUCHED)
+    home.store.set_facts({Fact.NEXT_STATE: answer.state.encode()})
     if not home.store.fact(Fact.NEXT_REQUESTED):
         home.store.set_facts({Fact.NEXT_REQUESTED: format_time(home.world.clock()).encode()})
     return Announced(fingerprint, answer, made.digest)
@@ -67,10 +71,22 @@ def announce(home: CustomerHome, out: Path | None, *, ask: bool) -> Announced:
 
 def pending(home: CustomerHome) -> Pending | None:
     """The new key that is not in use yet, if there is one."""
-    found, message, requested = (home.store.fact(name) or b"" for name in _NEXT)
+    found, message, requested, _ = (home.store.fact(name) or b"" for name in _NEXT)
     if not found:
         return None
-    return Pending(found.decode(), claimed_request(message).identifier if requested else "", requested.decode())
+    if not requested:
+        return Pending(found.decode(), "", "")
+    made = claimed_request(message)
+    state = told_state(home, Fact.NEXT_STATE)
+    return Pending(found.decode(), made.identifier, requested.decode(), made.digest, state)
+
+
+def told_state(home: CustomerHome, name: Fact) -> State | None:
+    """The state of a request as it was last heard and kept; None if nothing was heard."""
+    try:
+        return State(home.store.text(name))
+    except ValueError:
+        return None
 
 
 def taken_over(home: CustomerHome, fingerprint: str) -> dict[Fact, bytes]:
@@ -82,6 +98,7 @@ def taken_over(home: CustomerHome, fingerprint: str) -> dict[Fact, bytes]:
         Fact.KEY_BEFORE: home.key.encode(),
         Fact.REQUEST: made.identifier.encode() if made else b"",
         Fact.REQUEST_DIGEST: made.digest.encode() if made else b"",
+        Fact.REQUEST_MESSAGE: b"",
         Fact.REQUESTED: home.store.fact(Fact.NEXT_REQUESTED) or b"",
         **dict.fromkeys(_NEXT, b""),
     }
@@ -130,9 +147,9 @@ def _message(home: CustomerHome, fingerprint: str) -> bytes:
     """The request: that of last time for some days, so that repeating it is harmless."""
     kept = home.store.fact(Fact.NEXT_REQUEST)
     if kept:
-        content = claimed_request(kept).content
-        since = format_time(home.world.clock() - SAME_SECONDS)
-        if (content.fingerprint, content.succeeds) == (fingerprint, home.key) and content.created >= since:
+        told = told_state(home, Fact.NEXT_STATE)
+        vouched = claimed_request(kept).content.succeeds == home.key
+        if vouched and still_asks(kept, fingerprint, told, home.world.clock()):
             return kept
     message = make_request(
         home.keys,
@@ -145,5 +162,5 @@ def _message(home: CustomerHome, fingerprint: str) -> bytes:
         clock=home.world.clock,
         succeeds=home.key,
     )
-    home.store.set_facts({Fact.NEXT_REQUEST: message, Fact.NEXT_REQUESTED: b""})
+    home.store.set_facts({Fact.NEXT_REQUEST: message, Fact.NEXT_REQUESTED: b"", Fact.NEXT_STATE: b""})
     return message

@@ -17,6 +17,8 @@ from protocol.secret import Secret
 
 LINE_LIMIT_BYTES: Final = 4096
 STANDARD_INPUT: Final = Path("/dev/stdin")
+WAITS: Final = 4
+"""Exit code: nothing is wrong and nothing came yet; somebody else acts first, then the command is repeated."""
 _JSON: Final = f"{__name__}.json"
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -73,6 +75,27 @@ def with_json(command: Command) -> Command:
 def asked_for_json(context: click.Context) -> bool:
     """Whether the command that ran in this context or below it was given --json: errors may have facts as well."""
     return bool(context.meta.get(_JSON))
+
+
+def with_mail(*, written_by: str) -> Callable[[Command], Command]:
+    """The option --in of whoever takes certificates; ``written_by`` is the authority's command for the file."""
+    return click.option(
+        "--in",
+        "file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=f"Take everything from a file that the authority has mailed (`{written_by}`), in place of from its desk.",
+    )
+
+
+def with_request_file(command: Command) -> Command:
+    """The option --out of whoever asks for a certificate."""
+    return click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write the request to a file to be mailed, in place of sending it to the desk.",
+    )(command)
 
 
 def with_readout(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,11 +11,7 @@ from bank.config import save as save_config
 from bank.errors import ConfigurationError
 from bank.home import BankHome
 from keyring.console import json_text, with_home, with_json, with_readout
-from protocol.orders import format_time
 from protocol.stages import Stage
-
-if TYPE_CHECKING:
-    from ca.applicant import Proven
 
 
 @click.command(epilog='Example: bank init --name "First Bank" --currency EUR --authority-fingerprint "aardvark …"')
@@ -47,6 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The lowest stage that the bank accepts.",
 )
+@with_json
 def init(
     home: Path,
     name: str,
@@ -57,6 +53,7 @@ def init(
     public_address: str | None,
     domain: str,
     minimum_stage: str,
+    as_json: bool,
 ) -> None:
     """Make a bank: its key pair, its configuration and an empty ledger.
 
@@ -104,125 +101,13 @@ def init(
         unfinished.finish(home)
     finally:
         gnupg.stop()
+    if as_json:
+        facts = {"bank": name, "home": str(home), "currency": currency, "minimum_stage": minimum_stage}
+        click.echo(json_text({**facts, **_fingerprint_facts(key.primary), "next": "bank request"}))
+        return
     click.echo(f"The bank {name} is made in {home}. Its fingerprint:\n")
     _print_fingerprint(key.primary)
     click.echo("\nNext: bank request")
-
-
-@click.command(epilog="Example: bank request")
-@with_home("BANK_HOME")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the request to a file for mail.")
-def request(home: Path, out: Path | None) -> None:
-    """Ask the certificate authority for the bank's certificate.
-
-    Repeating it with the same key is harmless.
-    """
-    from bank.ceremony import replace_file
-    from ca.applicant import Desk, explain
-    from ca.documents import BANK_NUMBER
-    from ca.messages import State
-    from ca.requests import make_request, open_request
-    from protocol.transport import Address
-
-    bank = BankHome.open(home)
-    try:
-        message = make_request(
-            bank.gnupg,
-            bank.config.fingerprint,
-            role="bank",
-            number=BANK_NUMBER,
-            name=bank.config.name,
-            domain=bank.config.domain,
-            passphrase=None,
-            clock=time.time,
-        )
-    finally:
-        bank.release()
-    if out:
-        out.write_bytes(message)
-        click.echo(f"Request {open_request(message).identifier} is in {out}; send it to the authority.")
-    else:
-        found = Desk(Address.parse(bank.config.authority_address)).submit_request(message)
-        click.echo(f"Request {found.identifier} is at the authority's desk, {bank.config.authority_address}.")
-        if found.state is not State.WAITING:
-            click.echo(explain(found.state, "bank"))
-            return
-    replace_file(bank.request_path, message)
-    click.echo("Next: telephone the authority and read out what `bank fingerprint` shows; then `bank fetch`.")
-
-
-@click.command(epilog="Example: bank fetch")
-@with_home("BANK_HOME")
-def fetch(home: Path) -> None:
-    """Take the bank's certificate from the authority's desk, and hand in what waits for it.
-
-    Also the newest revocation list. A running server takes over both at once. All of it is verified against the
-    authority's fingerprint that was given at `bank init`.
-    """
-    from bank.ceremony import day
-
-    bank = BankHome.open(home)
-    _, found = _taken(bank)
-    click.echo(f"The bank's certificate is here, valid until {day(found.certificate.not_after)}.")
-    _tell_what_came_with_it(bank, found)
-    click.echo("Next: nothing; the server that runs has it" if bank.is_serving() else "Next: bank serve")
-
-
-@click.command(epilog="Example: bank renew")
-@with_home("BANK_HOME")
-@with_json
-def renew(home: Path, as_json: bool) -> None:
-    """Take the bank's renewed certificate: the same key with new dates, without a new call.
-
-    The authority's operator renews it with `ca renew 0000` before it ends. A running server takes it over at once;
-    nothing changes until then.
-    """
-    from bank.ceremony import day
-    from ca.documents import BANK_NUMBER
-
-    bank = BankHome.open(home)
-    if bank.certified() is None:
-        raise click.ClickException("There is no certificate to renew yet; see `bank status`.")
-    before, found = _taken(bank)
-    until, renewed = found.certificate.not_after, before is not None and found.certificate.digest != before
-    if as_json:
-        facts = {"renewed": renewed, "certified_until": format_time(until)}
-        click.echo(json_text({**facts, "revocation_list": found.certificate.crl_number}))
-        return
-    click.echo(f"{'Renewed' if renewed else 'Not renewed yet'}. The bank's certificate is valid until {day(until)}.")
-    _tell_what_came_with_it(bank, found)
-    if not renewed:
-        click.echo(
-            f"Next: ask the authority's operator to run `ca renew {BANK_NUMBER}`, then repeat: bank renew\n"
-            "(What a `bank fetch` has brought already is not brought again.)"
-        )
-
-
-def _taken(bank: BankHome) -> "tuple[str | None, Proven]":
-    """The digest of the certificate before, and the one that the desk hands out."""
-    from bank.ceremony import take_certificate
-    from ca.applicant import Desk, explain
-    from ca.messages import RequestState
-    from protocol import canonical
-    from protocol.transport import Address
-
-    before = bank.certified()
-    with bank.open_ledger() as ledger:
-        found = take_certificate(bank, ledger, Desk(Address.parse(bank.config.authority_address)))
-    if isinstance(found, RequestState):
-        raise click.ClickException(explain(found.state, "bank"))
-    return canonical.digest(before.certificate) if before else None, found
-
-
-def _tell_what_came_with_it(bank: BankHome, found: "Proven") -> None:
-    from bank.letters import deliver_notices
-    from ca.applicant import Desk
-    from protocol.transport import Address
-
-    delivered = deliver_notices(bank, Desk(Address.parse(bank.config.authority_address)))
-    click.echo(f"The newest revocation list is number {found.certificate.crl_number}.")
-    if delivered:
-        click.echo(f"{delivered} account notice(s) were handed in at the desk.")
 
 
 @click.command(epilog="Example: bank fingerprint --json")
@@ -231,23 +116,34 @@ def _tell_what_came_with_it(bank: BankHome, found: "Proven") -> None:
 @with_readout
 @click.option("--authority", is_flag=True, help="Show the authority's fingerprint as it was given at `bank init`.")
 def fingerprint(home: Path, as_json: bool, digits: bool, qr: bool, qr_file: Path | None, authority: bool) -> None:
-    """Show the bank's fingerprint, to be read out on the telephone."""
+    """Show the bank's fingerprint, to be read out on the telephone, and the SHA-256 of its request, if there is one."""
+    from bank.ceremony import kept_request
     from keyring import readout
 
-    config = load_config(home)
-    shown = config.authority_fingerprint if authority else config.fingerprint
+    bank = BankHome(home, load_config(home))
+    shown = bank.config.authority_fingerprint if authority else bank.config.fingerprint
+    asked = None if authority else kept_request(bank)
     if qr_file:
         readout.write_qr(shown, qr_file)
     if as_json:
-        facts = {"fingerprint": shown, "words": readout.words(shown), "digits": readout.digits(shown)}
-        click.echo(json_text(facts))
+        request = {"request": asked.state.identifier, "sha256": asked.digest} if asked else {}
+        click.echo(json_text({**_fingerprint_facts(shown), **request}))
         return
     if qr:
         click.echo(f"{readout.qr_text(shown)}\n")
     if digits:
         click.echo(readout.digits(shown))
-    else:
-        _print_fingerprint(shown)
+        return
+    _print_fingerprint(shown)
+    if asked:
+        click.echo(f"\nSHA-256 of the request {asked.state.identifier}:\n  {asked.digest}")
+
+
+def _fingerprint_facts(fingerprint: str) -> dict[str, object]:
+    from keyring import readout
+
+    words, digits = readout.words(fingerprint), readout.digits(fingerprint)
+    return {"fingerprint": fingerprint, "words": words, "digits": digits}
 
 
 def _print_fingerprint(fingerprint: str) -> None:
@@ -286,6 +182,7 @@ def status(home: Path, as_json: bool) -> None:
         "minimum_stage": bank.config.minimum_stage.value,
         "listen": bank.config.listen,
         "certificate": found.certificate,
+        "request": found.request or None,
         "revocation_list": found.revocation_list,
         "serving": bank.is_serving(),
         "accounts": count,
@@ -307,5 +204,5 @@ def status(home: Path, as_json: bool) -> None:
 
 def add_to(group: click.Group) -> None:
     """Make the commands known."""
-    for command in (init, request, fetch, renew, fingerprint, status):
+    for command in (init, fingerprint, status):
         group.add_command(command)

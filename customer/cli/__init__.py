@@ -95,7 +95,7 @@ def commands() -> None:
     """Bank with your own key: send money, read the account, prove what the bank decided.
 
     Exit codes: 0 done (of send: posted), 1 refused by the bank, 2 wrong usage or an error on this side, 3 the outcome
-    of a transfer is unknown (see `customer resume`).
+    of a transfer is unknown (see `customer resume`), 4 there is no certificate to take yet (of fetch and renew).
     """
 
 

@@ -16,7 +16,15 @@ from customer.cli.common import (
     with_passphrase,
 )
 from customer.errors import CustomerError, NotReady
-from keyring.console import is_terminal, json_text, read_passphrase, with_home, with_json, with_readout
+from keyring.console import (
+    is_terminal,
+    json_text,
+    read_passphrase,
+    with_home,
+    with_json,
+    with_readout,
+    with_request_file,
+)
 from keyring.printable import printable
 
 if TYPE_CHECKING:
@@ -103,12 +111,7 @@ def register(home: Path, letter: Path | None) -> None:
 
 @click.command(epilog="Example: customer request --out request.pgp")
 @_HOME
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the request to a file to be mailed, in place of sending it to the desk.",
-)
+@with_request_file
 @with_passphrase
 @with_json
 def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
@@ -125,11 +128,14 @@ def request(home: Path, out: Path | None, passphrase_file: Path | None, as_json:
         click.echo(json_text(facts))
         return
     explained = ceremony.explain_state(answer.state)
-    if answer.state not in (State.WAITING, State.CONFIRMED):
+    if answer.state not in (State.WAITING, State.CONFIRMED, State.LOCKED):
         click.echo(explained)
         return
     where = f"is in {out}; mail it to the authority" if out else f"is at the authority's desk ({printable(authority)})"
-    click.echo(f"Request {printable(answer.identifier)} {where}.\n{explained}\n")
+    click.echo(f"Request {printable(answer.identifier)} {where}.\n{explained}")
+    if answer.state is not State.WAITING:
+        return
+    click.echo()
     click.echo(
         "On the telephone: say your customer number and the caller's code from the bank's letter, then read out:\n"
     )
@@ -193,29 +199,39 @@ def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> No
 @with_readout
 @with_json
 def fingerprint(home: Path, whose: str | None, digits: bool, qr: bool, qr_file: Path | None, as_json: bool) -> None:
-    """Show a fingerprint as 20 words, to be read out, and as hex."""
+    """Show a fingerprint as 20 words, to be read out, and as hex; of your own key also the SHA-256 of its request."""
     from customer import rotation
+    from customer.store import Fact
     from keyring import readout
 
     with open_home(home) as customer:
+        request, digest = "", ""
         if whose == "new":
             new = rotation.pending(customer)
             if new is None:
                 raise NotReady("There is no new key; make one with `customer renew --new-key`.")
-            value = new.fingerprint
+            value, request, digest = new.fingerprint, new.request, new.digest
+        elif whose is None:
+            value = customer.key
+            request, digest = (customer.store.text(name) for name in (Fact.REQUEST, Fact.REQUEST_DIGEST))
         else:
             pinned = {"bank": customer.config.bank.fingerprint, "authority": customer.config.authority.fingerprint}
-            value = pinned[whose] if whose else customer.key
+            value = pinned[whose]
     if qr_file:
         readout.write_qr(value, qr_file)
     if as_json:
         words = list(readout.words(value))
         facts = {"whose": whose or "own", "fingerprint": value, "words": words, "digits": readout.digits(value)}
-        click.echo(json_text(facts))
+        click.echo(json_text(facts | ({"request": request, "sha256": digest} if digest else {})))
         return
     if qr:
         click.echo(f"{readout.qr_text(value)}\n")
-    click.echo(readout.digits(value) if digits else _read_out(value))
+    if digits:
+        click.echo(readout.digits(value))
+        return
+    click.echo(_read_out(value))
+    if digest:
+        click.echo(f"\nSHA-256 of the request {printable(request)}:\n  {digest}")
 
 
 @click.command(epilog="Example: customer status")

@@ -7,7 +7,7 @@ import click
 
 from customer.cli.common import asks_for_passphrase, open_home, with_no_passphrase, with_passphrase
 from customer.errors import NotReady
-from keyring.console import json_text, with_home, with_json
+from keyring.console import WAITS, json_text, with_home, with_json, with_mail, with_request_file
 from keyring.printable import printable
 
 if TYPE_CHECKING:
@@ -18,18 +18,13 @@ _HOME = with_home("CUSTOMER_HOME")
 
 @click.command(epilog="Example: customer fetch")
 @_HOME
-@click.option(
-    "--in",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Take everything from a file that the authority has mailed (`ca issue --out`), in place of from its desk.",
-)
+@with_mail(written_by="ca issue --out")
 @with_json
-def fetch(home: Path, file: Path | None, as_json: bool) -> None:
+@click.pass_context
+def fetch(context: click.Context, home: Path, file: Path | None, as_json: bool) -> None:
     """Take your certificate, the bank's and the revocation list, and verify them.
 
-    Each certificate has two forms, OpenPGP and X.509, for one and the same key.
+    Each certificate has two forms, OpenPGP and X.509, for one and the same key. Exit code 4: there is none to take yet.
     """
     from customer import ceremony
 
@@ -44,28 +39,20 @@ def fetch(home: Path, file: Path | None, as_json: bool) -> None:
         if fetched.next_state is not None:
             click.echo(f"Your new key is not in use yet. {ceremony.explain_state(fetched.next_state)}")
         click.echo('Next: customer send --to 1002 --amount 25.00 --description "rent"')
+    context.exit(WAITS if fetched.until is None else 0)
 
 
 @click.command(epilog="Example: customer renew")
 @_HOME
-@click.option(
-    "--in",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Take it from a file that the authority has mailed (`ca renew --out`), in place of from its desk.",
-)
+@with_mail(written_by="ca renew --out")
 @click.option("--new-key", is_flag=True, help="Make a new key pair, for which your present key vouches.")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="With --new-key: write the request to a file to be mailed, in place of sending it to the desk.",
-)
+@with_request_file
 @with_passphrase
 @with_no_passphrase
 @with_json
+@click.pass_context
 def renew(
+    context: click.Context,
     home: Path,
     file: Path | None,
     new_key: bool,
@@ -108,6 +95,7 @@ def renew(
             f"Not renewed yet. {_fetched_text(fetched)}\n"
             f"Next: ask the authority's operator to run `ca renew {number}`, then repeat: customer renew"
         )
+    context.exit(WAITS if fetched.until is None else 0)
 
 
 def _announce(home: Path, out: Path | None, passphrase_file: Path | None, no_passphrase: bool, as_json: bool) -> None:

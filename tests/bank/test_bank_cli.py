@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bank import journal
-from bank.cli import accounts, commands, records, serve, setup
+from bank.cli import accounts, certificate, commands, records, serve, setup
 from bank.home import BankHome
 from ca.requests import open_request
 from keyring import keys, readout, unfinished
@@ -22,7 +22,7 @@ from tests.conftest import gnupg_processes_below
 
 Run = Callable[..., Result]
 
-for module in (setup, accounts, serve, records):
+for module in (setup, certificate, accounts, serve, records):
     module.add_to(commands)
 
 

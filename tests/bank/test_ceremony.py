@@ -13,11 +13,13 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bank.ceremony import standing
-from bank.cli import accounts, commands, records, serve, setup
+from bank.cli import accounts, certificate, commands, records, serve, setup
 from bank.home import BankHome
+from bank.own_certificate import NEW_BANK
 from ca import bridge
 from ca.messages import AuthorityKey, Certified, State
 from keyring import keys
+from keyring.console import WAITS
 from keyring.home import Home
 from protocol.codes import Reason, Status
 from protocol.messages import AskBankKey, AskEvidence, BankKey, Evidence
@@ -27,7 +29,7 @@ from tests.bank.desks import Desk, opened
 from tests.bank.forgery import forged, rival_root
 from tests.bank.town import DAY, DAYS, Person, Town, certified_by, copied_bank, make_leaf
 
-for module in (setup, accounts, serve, records):
+for module in (setup, certificate, accounts, serve, records):
     module.add_to(commands)
 
 
@@ -133,8 +135,10 @@ def test_a_root_of_another_authority_is_not_taken(town: Town, home: BankHome, de
 def test_without_a_certificate_it_is_said_how_far_the_request_has_come(home: BankHome, desk: Desk) -> None:
     desk.own = State.WAITING
     result = call(home, "fetch")
-    assert result.exit_code == 1
+    assert (result.exit_code, result.stderr) == (WAITS, "")
     assert "bank fingerprint" in result.output
+    told = call(home, "fetch", "--json")
+    assert (told.exit_code, json.loads(told.output)["state"]) == (WAITS, "waiting")
 
 
 def test_the_banks_own_revocation_is_learned_and_said(town: Town, home: BankHome, desk: Desk) -> None:
@@ -143,7 +147,9 @@ def test_the_banks_own_revocation_is_learned_and_said(town: Town, home: BankHome
     assert lists(home) == [1, 3]
     report = json.loads(call(home, "status", "--json").output)
     assert "was revoked on" in report["certificate"]
-    assert report["next"] == "bank request"
+    assert report["next"] == NEW_BANK
+    (warning,) = report["warnings"]
+    assert "`bank init --home NEW-FOLDER`" in warning
 
 
 # Renewal, and a server that runs meanwhile

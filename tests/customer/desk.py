@@ -54,7 +54,8 @@ class DeskStandIn:
         match question:
             case SubmitRequest(request=request):
                 self.submitted.append(request)
-                return RequestState(identifier=open_request(request).identifier, state=State.WAITING)
+                opened = open_request(request)
+                return RequestState(opened.identifier, State.VOUCHED if opened.vouching else State.WAITING)
             case AskCertificate():
                 return RequestState("", self.own) if isinstance(self.own, State) else self.own
             case AskAuthority():

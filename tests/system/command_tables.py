@@ -76,6 +76,8 @@ bank     --home             already       init --home {bank} --name B --currency
 bank     --home             --home        request --home {nowhere}
 bank     --out              out           request --home {bank} --out {nowhere}/out
 bank     --home             --home        fetch --home {nowhere}
+bank     --in               text          fetch --home {bank} --in {text}
+bank     --in               read          fetch --home {bank} --in {nowhere}
 bank     --home             --home        fingerprint --home {nowhere}
 bank     --qr-file          qr            fingerprint --home {bank} --qr-file {nowhere}/qr.png
 bank     --home             --home        serve --home {nowhere}
@@ -130,6 +132,7 @@ bank     --home             ledger        restore --home {bank} {backup}
 bank     --home             --home        begin-new-log --home {nowhere}
 bank     --home             running       begin-new-log --home {bank}
 bank     --home             --home        renew --home {nowhere}
+bank     --in               text          renew --home {bank} --in {text}
 customer --letter           letter        init --home {new} --no-passphrase --letter {nowhere}
 customer --letter           line          init --home {new} --no-passphrase --letter {text}
 customer --passphrase-file  passphrase    init --home {new} --letter {letter} --passphrase-file {nothing}
@@ -233,6 +236,8 @@ bank     accounts 1001
 bank     transfers
 bank     statement 1001
 bank     audit
+bank     request
+bank     fetch
 bank     renew
 bank     status
 bank     backup --out {new}
