@@ -18,14 +18,17 @@ from bank.identities import Identities
 from bank.journal import note
 from bank.known_authority import KnownAuthority
 from bank.opening import Opener
-from bank.own_certificate import revocation_told
+from bank.own_certificate import revocation_in, revocation_told
 from bank.password_stage import Nonces, PasswordStage
 from bank.refusals import RefusalLimiter
+from bank.revocations import RevocationLists
 from bank.server import Server
 from bank.service import Service
+from bank.storage import Ledger
 from bank.turns import Turns
 from bank.watcher import DESK_SECONDS, Watcher
 from ca.applicant import Desk
+from ca.bridge import CertificateRefused, open_root
 from keyring.home import Home
 from keyring.worker import Worker
 from protocol.transport import Address
@@ -60,6 +63,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
         keyless = Home.create(runtime / "keyless", own_keys=False)
         stack.callback(home.gnupg.stop)
         ledger = stack.enter_context(home.open_ledger())
+        _require_unrevoked(home, ledger)
         signer = home.signer()
         stack.callback(signer.close)
         refusals = RefusalLimiter(limits.refusals_per_minute)
@@ -73,8 +77,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             stack.enter_context(Watcher(lists, desk.revocations, seconds, clock, certificates.own))
 
         certificates = KnownAuthority(home, ledger, identities, watch)
-        if (known := certificates()) and (number := known.own.revocation()):
-            raise ConfigurationError(f"{revocation_told(number)} This bank does not serve any more.")
+        certificates()
         service = Service(
             bank=config.fingerprint,
             minimum_stage=config.minimum_stage,
@@ -117,6 +120,19 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             # First the connections, whose answers still need everything that is ended after them.
             whole = server.stop()
             note("stopped", all_answered=int(whole))
+
+
+def _require_unrevoked(home: BankHome, ledger: Ledger) -> None:
+    """A bank whose own certificate is revoked, by the newest list that it knows, does not begin to serve."""
+    authority, certified = home.authority(), home.certified()
+    if authority is None or certified is None:
+        return
+    try:
+        newest = RevocationLists(ledger, open_root(authority.root, authority.fingerprint)).newest()
+    except CertificateRefused:
+        return  # then no order of the stage certified is taken, and each refusal says why
+    if newest is not None and revocation_in(newest, certified.certificate):
+        raise ConfigurationError(f"{revocation_told(newest.number)} This bank does not serve any more.")
 
 
 def make_room_for_connections(limits: Limits) -> None:
