@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bank.certificates import keep
+from bank.errors import ConfigurationError
 from bank.home import BankHome
 from bank.own_certificate import NEW_BANK, revocation_in, revocation_told
 from bank.revocations import RevocationLists, newest_crl
@@ -16,9 +17,9 @@ from ca.applicant import Desk, Proven, read_mailed, verify_bank
 from ca.asked import still_asks
 from ca.bridge import CertificateRefused, RevocationList, open_crl, open_root
 from ca.documents import BANK_NUMBER
-from ca.errors import CaError
+from ca.errors import CaError, RequestError
 from ca.messages import OPEN_STATES, AuthorityKey, Certified, RequestState, State
-from ca.requests import claimed_request, make_request
+from ca.requests import Request, claimed_request, make_request
 
 DAY_SECONDS: Final = 86_400
 CERTIFICATE_WARNING_DAYS: Final = 14
@@ -91,18 +92,28 @@ def request(bank: BankHome, desk: Desk, out: Path | None, clock: Callable[[], fl
 
 
 def kept_request(bank: BankHome) -> Requested | None:
-    """The request that is kept here, with what was last heard of it; None without one. Raises RequestError."""
-    if not bank.request_path.exists():
+    """The request that is kept here, with what was last heard of it; None without one. Raises ConfigurationError."""
+    made = _kept(bank)
+    if made is None:
         return None
-    made = claimed_request(bank.request_path.read_bytes())
     return Requested(RequestState(made.identifier, _remembered(bank) or State.WAITING), made.digest)
 
 
+def _kept(bank: BankHome) -> Request | None:
+    try:
+        return claimed_request(bank.request_path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except RequestError as error:
+        raise ConfigurationError(
+            f"{bank.request_path} is not a request any more ({error}); move it away, then run `bank request`."
+        ) from None
+
+
 def _message(bank: BankHome, clock: Callable[[], float]) -> bytes:
-    if bank.request_path.exists():
-        kept = bank.request_path.read_bytes()
-        if still_asks(kept, bank.config.fingerprint, _remembered(bank), clock()):
-            return kept
+    kept = _kept(bank)
+    if kept and still_asks(kept.message, bank.config.fingerprint, _remembered(bank), clock()):
+        return kept.message
     try:
         return make_request(
             bank.gnupg,

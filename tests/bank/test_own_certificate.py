@@ -186,6 +186,15 @@ def test_a_repeated_request_is_the_same_and_its_digest_is_shown(home: BankHome, 
     assert ceremony.request(home, nobody, files[1], lambda: time.time() + 9 * DAY).digest not in (digest, later.digest)
 
 
+def test_a_damaged_request_is_named_with_its_remedy(home: BankHome) -> None:
+    home.request_path.write_bytes(b"no request")
+    for command in ("fingerprint", "status", "request"):
+        said = call(home, command)
+        assert said.exit_code == 1
+        assert f"{home.request_path} is not a request any more" in said.output
+        assert "move it away" in said.output
+
+
 def test_without_a_request_no_digest_is_shown(home: BankHome) -> None:
     home.request_path.unlink(missing_ok=True)
     assert "SHA-256" not in call(home, "fingerprint").output
