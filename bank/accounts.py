@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from msgspec import structs
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 
 from bank import schema
 from bank.batch import Submission, identity
 from bank.decide import Account, Reject, decide
-from bank.errors import RecordError
+from bank.errors import InvariantBroken, RecordError
 from bank.storage import Ledger
 from protocol import canonical
 from protocol.canonical import require_printable
@@ -18,7 +18,7 @@ from protocol.errors import MalformedContent
 from protocol.messages import StatementLine
 from protocol.money import format_amount
 from protocol.orders import ACCOUNT_NUMBER, TransferOrder, decode_order, encode_order
-from protocol.receipts import LogEntry, decode_entry
+from protocol.receipts import BulkEntry, Entry, decode_entry
 from protocol.stages import OPERATOR
 
 NAME_CHARACTERS: Final = 70
@@ -41,10 +41,10 @@ class AccountRecord:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A decision as the operator lists it: its place in the log, its entry, and the order's description."""
+    """A decision as the operator lists it: its place in the log, its entry, and the description of a single order."""
 
     leaf: int
-    entry: LogEntry
+    entry: Entry
     description: str
 
 
@@ -111,7 +111,15 @@ def statement(
     booking, entry = schema.booking.c, schema.entry.c
     with ledger.reading(within) as connection:
         rows = connection.execute(
-            select(booking.number, booking.amount_minor, booking.balance_after_minor, entry.entry, entry.content)
+            select(
+                booking.number,
+                booking.amount_minor,
+                booking.balance_after_minor,
+                booking.payment,
+                booking.description,
+                entry.entry,
+                case((booking.payment.is_(None), entry.content)),  # a bulk order is long, and not needed
+            )
             .join_from(schema.booking, schema.entry, booking.leaf == entry.leaf)
             .where(booking.account == number, booking.number > after)
             .order_by(booking.number)
@@ -130,12 +138,10 @@ def transfers(ledger: Ledger, *, account: str | None = None, after: int = -1, li
         .limit(lines)
     )
     if account is not None:
-        query = query.join(schema.booking, schema.booking.c.leaf == entry.leaf).where(
-            schema.booking.c.account == account
-        )
+        booked = select(schema.booking.c.leaf).where(schema.booking.c.account == account)
+        query = query.where(entry.leaf.in_(booked))
     with ledger.reading() as connection:
-        rows = connection.execute(query).all()
-    return tuple(Transfer(leaf, decode_entry(data), decode_order(content).description) for leaf, data, content in rows)
+        return tuple(_transfer(*row) for row in connection.execute(query))
 
 
 def deposit(ledger: Ledger, number: str, amount: str, description: str, *, identifier: str, created: str) -> Submission:
@@ -160,7 +166,7 @@ def require_postable(ledger: Ledger, submission: Submission, now: int) -> None:
     A customer's refused order is a decision that both sides may have to prove, so it is logged. An operator's slip of
     the finger is neither: it is told here, and uses up no identifier. The posting decides once more, as for everyone.
     """
-    order, entry, account = submission.order, schema.entry.c, schema.account.c
+    order, entry, account = _single(submission.content), schema.entry.c, schema.account.c
     with ledger.reading() as connection:
         if connection.execute(select(entry.leaf).where(entry.identity == submission.identity)).first():
             return  # decided earlier: the posting says what it was, or that the identifier belongs to another order
@@ -180,7 +186,7 @@ def require_postable(ledger: Ledger, submission: Submission, now: int) -> None:
 
 def repeated(ledger: Ledger, submission: Submission) -> Submission:
     """The operator's order as it was decided before, if this one repeats it but for the time; else this one."""
-    entry, order = schema.entry.c, submission.order
+    entry, order = schema.entry.c, _single(submission.content)
     with ledger.reading() as connection:
         content = connection.execute(
             select(entry.content).where(entry.identity == identity(order.debtor, order.transfer_identifier))
@@ -188,6 +194,8 @@ def repeated(ledger: Ledger, submission: Submission) -> Submission:
     if content is None:
         return submission
     original = decode_order(content)
+    if not isinstance(original, TransferOrder):
+        return submission
     same = structs.replace(order, created=original.created) == original
     return replace(submission, order=original, content=content) if same else submission
 
@@ -211,8 +219,28 @@ def _operator(
     return Submission(order, content, message=None, stage=OPERATOR, key_digest=None, since=None)
 
 
+def _transfer(leaf: int, data: bytes, content: bytes) -> Transfer:
+    entry = decode_entry(data)
+    return Transfer(leaf, entry, "" if isinstance(entry, BulkEntry) else _single(content).description)
+
+
+def _single(content: bytes) -> TransferOrder:
+    order = decode_order(content)
+    if not isinstance(order, TransferOrder):
+        raise InvariantBroken("A bulk order stands where a single one belongs; stop the server and run `bank audit`.")
+    return order
+
+
 def _line(
-    number: str, currency: str, booking: int, amount_minor: int, balance_minor: int, data: bytes, content: bytes
+    number: str,
+    currency: str,
+    booking: int,
+    amount_minor: int,
+    balance_minor: int,
+    payment: int | None,
+    description: str | None,
+    data: bytes,
+    content: bytes | None,
 ) -> StatementLine:
     entry = decode_entry(data)
     is_debtor = entry.debtor == number
@@ -221,9 +249,12 @@ def _line(
         balance=format_amount(balance_minor, currency),
         booked=entry.booked,
         booking=booking,
-        counterparty=entry.creditor if is_debtor else entry.debtor,
-        description=decode_order(content).description,
-        reference=entry.reference or "",
+        counterparty=entry.debtor if not is_debtor else None if isinstance(entry, BulkEntry) else entry.creditor,
+        description=_single(content).description if content is not None else description or "",
+        payment=payment or None,
+        payments=entry.count - len(entry.refused) if isinstance(entry, BulkEntry) and is_debtor else None,
+        # Each booking has its own number; a single order's reference is that, and a bulk order's that of its first.
+        reference=str(booking),
         # Only the debtor of an order of his own knows its identifier; no one sees another's.
         transfer_identifier=entry.transfer_identifier if is_debtor and entry.stage != OPERATOR else None,
     )

@@ -2,8 +2,15 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
+
+BYTES_OF_A_PLACE: Final = 8192
+"""Bytes of an order for which it takes one place; a bulk order takes several: it costs more, and others wait.
+
+A single order never needs a second one, and no order more than its customer may have.
+"""
 
 
 class Admission:
@@ -20,14 +27,22 @@ class Admission:
         self._lock = threading.Lock()
 
     @contextmanager
-    def places(self, customer: str, wanted: int) -> Iterator[int]:
-        """As many of the places wanted as there are now, for as long as the block lasts; never waits."""
+    def places(self, customer: str, sizes: Sequence[int]) -> Iterator[int]:
+        """How many of the orders of these ``sizes`` (bytes), from the first on, have places now; never waits.
+
+        They have them for as long as the block lasts.
+        """
         with self._lock:
-            taken = max(0, min(wanted, self._free, self._per_customer - self._taken[customer]))
+            room, taken, admitted = min(self._free, self._per_customer - self._taken[customer]), 0, 0
+            for size in sizes:
+                places = min(max(1, -(-size // BYTES_OF_A_PLACE)), self._per_customer)
+                if taken + places > room:
+                    break
+                taken, admitted = taken + places, admitted + 1
             self._free -= taken
             self._taken[customer] += taken
         try:
-            yield taken
+            yield admitted
         finally:
             with self._lock:
                 self._free += taken

@@ -17,14 +17,13 @@ from bank.beginning import Names
 from bank.errors import HistoryLost
 from bank.heads import HeadVerifier, head_file
 from bank.log import HASH_BYTES, Log
-from bank.replay import Leg, Legs, Walk
+from bank.replay import Leg, Legs, Walk, disagreement
 from bank.storage import Ledger
 from protocol import canonical, merkle
-from protocol.codes import Status
 from protocol.errors import MalformedContent
-from protocol.money import AmountError, parse_amount
-from protocol.orders import TransferOrder, decode_order, format_time
-from protocol.receipts import LogEntry, TreeHead, decode_entry
+from protocol.money import AmountError
+from protocol.orders import Order, decode_order, format_time
+from protocol.receipts import Entry, TreeHead, decode_entry
 from protocol.stages import Stage
 
 FINDINGS: Final = 100
@@ -53,7 +52,7 @@ class OrderRow:
     """
 
     leaf: int
-    entry: LogEntry
+    entry: Entry
     content: bytes
     message: bytes | None
     stage: str
@@ -279,8 +278,8 @@ class _Audit:
                 "It stands under another's identifier.",
             ),
             (
-                (order.debtor, order.transfer_identifier, order.creditor, order.currency, order.bank)
-                != (entry.debtor, entry.transfer_identifier, entry.creditor, entry.currency, self._ledger.bank),
+                (order.debtor, order.transfer_identifier, order.currency, order.bank)
+                != (entry.debtor, entry.transfer_identifier, entry.currency, self._ledger.bank),
                 "Its order names other parties, another bank or another currency.",
             ),
             (format_time(row.booked_at) != entry.booked, "Its booking time is not the entry's."),
@@ -306,7 +305,7 @@ class _Audit:
         )
         if refusal is not None:
             self._find(name, refusal)
-        self._legs(walk, name, entry, order.amount, row.booking_count, legs)
+        self._legs(walk, name, entry, order, row.booking_count, legs)
 
     def _beginning(self, walk: Walk, row: "Row[*tuple[Any, ...]]", legs: list[Leg]) -> None:
         """An entry that begins a new log moves no money and decides no order."""
@@ -321,30 +320,27 @@ class _Audit:
 
     # Bookings
 
-    def _legs(self, walk: Walk, name: str, entry: LogEntry, ordered: str, booking_count: int, legs: list[Leg]) -> None:
-        expected: list[Leg] = []
-        if entry.status is Status.SETTLED:
-            try:
-                amount = parse_amount(entry.amount, self._ledger.currency)
-                if parse_amount(ordered, self._ledger.currency) != amount:
-                    self._find(name, "Its amount is not the one that was ordered.")
-            except AmountError as error:
-                self._find(name, f"Its amount cannot be booked: {error}")
-                return
-            walk.booking_count += 1
-            for number, minor in ((entry.debtor, -amount), (entry.creditor, amount)):
-                balance = walk.balances.get(number, 0) + minor
-                walk.balances[number] = balance
-                expected.append(Leg(walk.booking_count, number, minor, balance, walk.size - 1))
-                if balance < 0 and number != schema.BANK_ACCOUNT:
-                    self._find(name, f"With it the account {number} falls below zero.")
-        if entry.reference != (str(walk.booking_count) if expected else None) or booking_count != walk.booking_count:
-            self._find(name, "Its booking number does not follow the one before it.")
+    def _legs(self, walk: Walk, name: str, entry: Entry, order: Order, booking_count: int, legs: list[Leg]) -> None:
+        try:
+            flaw = disagreement(entry, order)
+            if flaw is not None:
+                self._find(name, flaw)
+            expected = walk.book(entry, order, self._ledger.currency)
+        except AmountError as error:
+            self._find(name, f"Its amount cannot be booked: {error}")
+            return
         for leg in expected:
-            if leg not in legs:
+            if leg.balance_minor < 0 and leg.account != schema.BANK_ACCOUNT:
+                self._find(name, f"With it the account {leg.account} falls below zero.")
+        first = str(expected[0].number) if expected else None
+        if entry.reference != first or booking_count != walk.booking_count:
+            self._find(name, "Its booking number does not follow the one before it.")
+        found, owed = set(legs), set(expected)
+        for leg in expected:
+            if leg not in found:
                 self._find(f"booking {leg.number} of account {leg.account}", f"It is missing or differs from {name}.")
         for leg in legs:
-            if leg not in expected:
+            if leg not in owed:
                 self._find(f"booking {leg.number} of account {leg.account}", f"It does not follow from {name}.")
 
     def _end(self, walk: Walk, since: int) -> None:
@@ -373,7 +369,7 @@ class _Audit:
             self._find("accounts", f"All balances add up to {sum(kept.values())} minor units instead of zero.")
 
 
-def _named(order: TransferOrder, row: "Row[*tuple[object, ...]]") -> object:
+def _named(order: Order, row: "Row[*tuple[object, ...]]") -> object:
     """What the order must name: in version 1 the certified key, in later ones the X.509 certificate."""
     if row.stage != Stage.CERTIFIED.value:
         return None

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from bank import schema
-from bank.decide import Account, Earlier, Post, Reject, Repeat, Reused, decide
+from bank.bulk import BulkDecision, PostBulk, decide_bulk
+from bank.decide import Account, Decision, Earlier, Post, Reject, Repeat, Reused, decide
+from bank.errors import InvariantBroken
 from bank.log import Growth
 from bank.refusals import RefusalLimiter
 from protocol import canonical
-from protocol.codes import EXPLANATIONS, Reason, Status
+from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.money import format_amount
-from protocol.orders import TransferOrder, decode_order, format_time
-from protocol.receipts import LogEntry
+from protocol.orders import BulkOrder, Order, TransferOrder, decode_order, format_time, payments_of
+from protocol.receipts import BulkEntry, Entry, LogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Submission:
     second (unix) at which both still count.
     """
 
-    order: TransferOrder
+    order: Order
     content: bytes
     message: bytes | None
     stage: str
@@ -123,7 +125,7 @@ class Batch:
         """Loads, and where the engine can locks, the accounts in order of their number; then earlier decisions."""
         numbers, identities = set(), []
         for submission in submissions:
-            numbers |= {submission.order.debtor, submission.order.creditor}
+            numbers |= {submission.order.debtor, *(each.creditor for each in payments_of(submission.order))}
             identities.append(submission.identity)
         account = schema.account.c
         for row in self._connection.execute(
@@ -145,15 +147,7 @@ class Batch:
         """Decides one order on the balances that the orders before it have left."""
         order = submission.order
         digest = canonical.digest(submission.content)
-        decision = decide(
-            order,
-            digest,
-            self._earlier.get(submission.identity),
-            self._accounts.get(order.debtor),
-            self._accounts.get(order.creditor),
-            currency=self._currency,
-            now=self._now,
-        )
+        decision = self._judged(order, digest, self._earlier.get(submission.identity))
         match decision:
             case Repeat(earlier):
                 return Decided(earlier.leaf, earlier.entry, duplicate=True)
@@ -166,8 +160,14 @@ class Batch:
                     return too_many()
                 self.rejected[order.debtor] += 1
                 return self._log(submission, digest, decision)
-            case Post():
+            case Post() | PostBulk():
                 return self._log(submission, digest, decision)
+
+    def _judged(self, order: Order, digest: str, earlier: Earlier | None) -> Decision | BulkDecision:
+        if isinstance(order, BulkOrder):
+            return decide_bulk(order, digest, earlier, self._accounts, currency=self._currency, now=self._now)
+        debtor, creditor = self._accounts.get(order.debtor), self._accounts.get(order.creditor)
+        return decide(order, digest, earlier, debtor, creditor, currency=self._currency, now=self._now)
 
     def write(self) -> None:
         """Writes what was decided, in few statements."""
@@ -184,12 +184,21 @@ class Batch:
                 ],
             )
 
-    def _log(self, submission: Submission, digest: str, decision: Post | Reject) -> Decided:
-        leaf = self.growth.size
-        if isinstance(decision, Post):
-            self._book(submission.order, decision.amount_minor, leaf)
-        data = canonical.encode(self._entry(submission, digest, decision))
-        order = submission.order
+    def _log(self, submission: Submission, digest: str, decision: Post | PostBulk | Reject) -> Decided:
+        leaf, first = self.growth.size, self._booking_count + 1
+        entry: Entry
+        match submission.order, decision:
+            case TransferOrder() as order, Post() | Reject():
+                entry = self._entry(submission, order, digest, decision, first)
+                if isinstance(decision, Post):
+                    self._book(order, decision.amount_minor, leaf)
+            case BulkOrder() as order, PostBulk() | Reject():
+                entry = self._bulk_entry(submission, order, digest, decision, first)
+                if isinstance(decision, PostBulk):
+                    self._book_bulk(order, decision, leaf)
+            case _:
+                raise InvariantBroken("An order was decided as one of another type; nothing of it was booked.")
+        data = canonical.encode(entry)
         self._entries.append(
             {
                 "leaf": leaf,
@@ -207,43 +216,94 @@ class Batch:
                 "revocation_number": submission.revocation_number,
             }
         )
-        self._earlier[submission.identity] = Earlier(leaf, data, digest, order)
+        self._earlier[submission.identity] = Earlier(leaf, data, digest, submission.order)
         return Decided(leaf, data, duplicate=False)
 
-    def _entry(self, submission: Submission, digest: str, decision: Post | Reject) -> LogEntry:
-        order, posted = submission.order, isinstance(decision, Post)
+    def _entry(
+        self, submission: Submission, order: TransferOrder, digest: str, decision: Post | Reject, booking: int
+    ) -> LogEntry:
+        rejected = decision if isinstance(decision, Reject) else None
         return LogEntry(
             amount=format_amount(decision.amount_minor, self._currency) if isinstance(decision, Post) else order.amount,
             booked=format_time(self.booked_at),
             creditor=order.creditor,
             currency=order.currency,
             debtor=order.debtor,
-            field=None if isinstance(decision, Post) else decision.field,
+            field=rejected.field if rejected else None,
             order=digest,
-            reason=None if isinstance(decision, Post) else decision.reason,
-            reference=str(self._booking_count) if posted else None,
+            reason=rejected.reason if rejected else None,
+            reference=None if rejected else str(booking),
             salt=self._random(16).hex(),
             stage=submission.stage,  # type: ignore[arg-type] # checked when it was submitted
-            status=Status.SETTLED if posted else Status.REJECTED,
+            status=Status.REJECTED if rejected else Status.SETTLED,
+            transfer_identifier=order.transfer_identifier,
+        )
+
+    def _bulk_entry(
+        self, submission: Submission, order: BulkOrder, digest: str, decision: PostBulk | Reject, booking: int
+    ) -> BulkEntry:
+        rejected = decision if isinstance(decision, Reject) else None
+        posted = None if isinstance(decision, Reject) else format_amount(decision.total_minor, self._currency)
+        refused = decision.payments if isinstance(decision, Reject) else decision.refused
+        why = (rejected.reason, rejected.field) if rejected else (Reason.PAYMENTS, "payments") if refused else None
+        return BulkEntry(
+            booked=format_time(self.booked_at),
+            count=order.count,
+            currency=order.currency,
+            debtor=order.debtor,
+            execution=order.execution,
+            field=why[1] if why else None,
+            order=digest,
+            posted=posted,
+            reason=why[0] if why else None,
+            reference=None if rejected else str(booking),
+            refused=refused,
+            salt=self._random(16).hex(),
+            stage=submission.stage,  # type: ignore[arg-type] # checked when it was submitted
+            status=GroupStatus.REJECTED if rejected else GroupStatus.PARTLY if refused else GroupStatus.SETTLED,
+            sum=order.sum,
             transfer_identifier=order.transfer_identifier,
         )
 
     def _book(self, order: TransferOrder, amount_minor: int, leaf: int) -> None:
         self._booking_count += 1
-        for number, amount in ((order.debtor, -amount_minor), (order.creditor, amount_minor)):
-            before = self._accounts[number]
-            balance = before.balance_minor + amount
-            self._accounts[number] = Account(number, before.kind, before.status, balance)
-            self._changed.add(number)
-            self._bookings.append(
-                {
-                    "account": number,
-                    "number": self._booking_count,
-                    "amount_minor": amount,
-                    "balance_after_minor": balance,
-                    "leaf": leaf,
-                }
-            )
+        self._leg(order.debtor, self._booking_count, -amount_minor, leaf)
+        self._leg(order.creditor, self._booking_count, amount_minor, leaf)
+
+    def _book_bulk(self, order: BulkOrder, decision: PostBulk, leaf: int) -> None:
+        """One leg at the debtor's account, and one for each payment at its creditor's."""
+        first = self._booking_count + 1
+        self._leg(order.debtor, first, -decision.total_minor, leaf, payment=0)
+        for number, paid in enumerate(decision.paid, first):
+            description = order.payments[paid.position - 1].description
+            self._leg(paid.creditor, number, paid.amount_minor, leaf, payment=paid.position, description=description)
+        self._booking_count += len(decision.paid)
+
+    def _leg(
+        self,
+        number: str,
+        booking: int,
+        amount_minor: int,
+        leaf: int,
+        *,
+        payment: int | None = None,
+        description: str | None = None,
+    ) -> None:
+        before = self._accounts[number]
+        balance = before.balance_minor + amount_minor
+        self._accounts[number] = Account(number, before.kind, before.status, balance)
+        self._changed.add(number)
+        self._bookings.append(
+            {
+                "account": number,
+                "number": booking,
+                "amount_minor": amount_minor,
+                "balance_after_minor": balance,
+                "leaf": leaf,
+                "payment": payment,
+                "description": description,
+            }
+        )
 
 
 _INSERT_ENTRIES = insert(schema.entry)

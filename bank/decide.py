@@ -6,7 +6,8 @@ from typing import Final
 
 from protocol.codes import Reason
 from protocol.money import AmountError, parse_amount
-from protocol.orders import ACCOUNT_NUMBER, TransferOrder, first_difference, parse_time
+from protocol.orders import ACCOUNT_NUMBER, Order, Payment, TransferOrder, first_difference, parse_time
+from protocol.receipts import RefusedPayment
 
 FUTURE_SECONDS: Final = 300
 """How far in the future an order's creation time may lie: the tolerance between two clocks."""
@@ -35,7 +36,7 @@ class Earlier:
     leaf: int
     entry: bytes
     order_digest: str
-    order: TransferOrder
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,14 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Book nothing, and log the reason; the identifier is used up."""
+    """Book nothing, and log the reason; the identifier is used up.
+
+    ``payments``: those of a bulk order that are refused for a reason of their own.
+    """
 
     reason: Reason
     field: str
+    payments: tuple[RefusedPayment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,13 @@ Decision = Post | Reject | Repeat | Reused
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the checks look at, once the currency and the amount are known to be good."""
+    """What the checks look at, once the currency and the amount are known to be good.
 
-    order: TransferOrder
+    ``payment``: the one of the order's that is judged; a single order is its own one payment.
+    """
+
+    order: Order
+    payment: TransferOrder | Payment
     amount_minor: int
     debtor: Account | None
     creditor: Account | None
@@ -98,33 +107,46 @@ def decide(
 
     The order is for this bank and comes from its debtor: who calls has refused anything else, unlogged.
     """
-    if earlier is not None:
-        if earlier.order_digest == content_digest:
-            return Repeat(earlier)
-        return Reused(first_difference(earlier.order, order))
+    known = decided_before(order, content_digest, earlier)
+    if known is not None:
+        return known
     if order.currency != currency:
         return Reject(Reason.CURRENCY, "currency")
     try:
         amount_minor = parse_amount(order.amount, currency)
     except AmountError as error:  # AM01 zero, AM02 over the limit, AM12 not a positive decimal of the currency
         return Reject(error.reason, "amount")
-    case = Case(order, amount_minor, debtor, creditor, now)
-    for check in CHECKS:
+    refusal = first_refusal(Case(order, order, amount_minor, debtor, creditor, now), CHECKS)
+    # After this point the transfer must succeed.
+    return refusal or Post(amount_minor)
+
+
+def decided_before(order: Order, content_digest: str, earlier: Earlier | None) -> Repeat | Reused | None:
+    """What an earlier decision under the same identifier makes of an order."""
+    if earlier is None:
+        return None
+    if earlier.order_digest == content_digest:
+        return Repeat(earlier)
+    return Reused(first_difference(earlier.order, order))
+
+
+def first_refusal(case: Case, checks: tuple[Check, ...]) -> Reject | None:
+    """The refusal of the first check that has one."""
+    for check in checks:
         refusal = check(case)
         if refusal is not None:
             return refusal
-    # After this point the transfer must succeed.
-    return Post(amount_minor)
+    return None
 
 
 def creditor_number_is_well_formed(case: Case) -> Reject | None:
     """AC01."""
-    return None if ACCOUNT_NUMBER.fullmatch(case.order.creditor) else Reject(Reason.ACCOUNT_NUMBER, "creditor")
+    return None if ACCOUNT_NUMBER.fullmatch(case.payment.creditor) else Reject(Reason.ACCOUNT_NUMBER, "creditor")
 
 
 def accounts_differ(case: Case) -> Reject | None:
     """AG01."""
-    return Reject(Reason.SAME_ACCOUNT, "creditor") if case.order.creditor == case.order.debtor else None
+    return Reject(Reason.SAME_ACCOUNT, "creditor") if case.payment.creditor == case.order.debtor else None
 
 
 def debtor_is_open(case: Case) -> Reject | None:
@@ -181,3 +203,6 @@ CHECKS: tuple[Check, ...] = (
     funds_suffice,
 )
 """The order of precedence after currency and amount: the first refusal is the one that is logged. Funds come last."""
+
+ORDER_CHECKS: tuple[Check, ...] = (debtor_is_open, creation_time_is_near)
+"""Those of them that look at no payment: a bulk order is asked them once, as a whole."""

@@ -13,8 +13,8 @@ from keyring.errors import PacketError, UnsuitableKey
 from keyring.keys import public_key_fingerprint
 from protocol import canonical, evidence, merkle, receipts
 from protocol.errors import MalformedContent, ProtocolError
-from protocol.orders import TransferOrder, decode_order, format_time
-from protocol.receipts import LogEntry, TransferReceipt
+from protocol.orders import Order, decode_order, format_time
+from protocol.receipts import Entry, TransferReceipt
 from protocol.stages import OPERATOR, Stage
 
 
@@ -32,7 +32,7 @@ class ReceiptSigner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoggedEntry:
-    """One entry (canonical bytes of a LogEntry) and its place in the tree of ``size`` entries of the log ``log``.
+    """One entry (canonical bytes of an Entry) and its place in the tree of ``size`` entries of the log ``log``.
 
     ``proof``: inclusion path from the leaf upwards, ``root``: 64 hex digits each. ``head``: the OpenPGP message of the
     head with this size and root, or None to leave it out.
@@ -114,7 +114,7 @@ def make_evidence(
         raise EvidenceRefused(str(error)) from None
 
 
-def _entry(logged: LoggedEntry) -> LogEntry:
+def _entry(logged: LoggedEntry) -> Entry:
     """The entry, if its proof leads to the root."""
     path = tuple(bytes.fromhex(item) for item in logged.proof)
     leaf = merkle.leaf_hash(logged.entry)
@@ -130,7 +130,7 @@ def _entry(logged: LoggedEntry) -> LogEntry:
     return entry
 
 
-def _order(entry: LogEntry, stage: Stage, order: SentOrder) -> TransferOrder:
+def _order(entry: Entry, stage: Stage, order: SentOrder) -> Order:
     """The order, if the entry decides it and the message holds it."""
     if canonical.digest(order.content) != entry.order:
         raise EvidenceRefused(
@@ -159,7 +159,7 @@ def _literal(message: bytes) -> bytes | None:
     return body[2 + body[1] + 4 :]
 
 
-def _customer_key(stage: Stage, order: TransferOrder, keys: Keys) -> bytes | None:
+def _customer_key(stage: Stage, order: Order, keys: Keys) -> bytes | None:
     if not stage.orders_are_signed:
         return None
     if keys.customer is None:
@@ -174,7 +174,7 @@ def _customer_key(stage: Stage, order: TransferOrder, keys: Keys) -> bytes | Non
     return keys.customer
 
 
-def _certificates(stage: Stage, order: TransferOrder, keys: Keys) -> evidence.Certificates | None:
+def _certificates(stage: Stage, order: Order, keys: Keys) -> evidence.Certificates | None:
     given = keys.certificates
     if not stage.is_certified:
         return given

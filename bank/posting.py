@@ -19,7 +19,8 @@ from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
 from protocol import canonical
 from protocol.beginnings import PlacedBeginning
-from protocol.receipts import LogEntry, Receipt
+from protocol.orders import payments_of
+from protocol.receipts import OrderStage, Receipt
 
 __all__ = ["Outcome", "Posting", "Refused", "Submission"]
 
@@ -31,10 +32,13 @@ IDLE_SECONDS: Final = 0.05
 HEAL_SECONDS: Final = 1.0
 """How long to wait between tries to sign a head that could not be signed."""
 
+PAYMENTS_AT_ONCE: Final = 4000
+"""A batch takes no further order once it has so many payments, so that bulk orders keep the others waiting briefly."""
+
 KNOWN_DIGESTS: Final = 10_000
 """Digests of keys and certificates that need no look-up, the newest."""
 
-_STAGES = get_args(LogEntry.__annotations__["stage"])
+_STAGES = get_args(OrderStage)
 _Ticket = tuple[Submission, "Future[Outcome]"]
 _log = logging.getLogger(__name__)
 
@@ -186,11 +190,20 @@ class Posting:
                 if not self._queue and not self._stopping:
                     self._arrival.wait((HEAL_SECONDS if self._unsigned else None) if idle else IDLE_SECONDS)
                 if self._queue:
-                    return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
+                    return self._next_batch()
                 if self._stopping:
                     return []
             self._settle()
             idle = True
+
+    def _next_batch(self) -> list[_Ticket]:
+        """The orders of the next transaction."""
+        batch: list[_Ticket] = []
+        payments = 0
+        while self._queue and len(batch) < self._batch_limit and payments < PAYMENTS_AT_ONCE:
+            batch.append(self._queue.popleft())
+            payments += len(payments_of(batch[-1][0].order))
+        return batch
 
     def _settle(self) -> None:
         """Signs what could not be signed, and stores the newest head; what fails now is tried again later."""

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest migration (bank/migrations/versions), which makes these tables."""
 
 BANK_ACCOUNT: Final = "0000"
@@ -141,7 +141,7 @@ entry = Table(
 """One final decision: ``entry`` are the canonical bytes that the log hashes, ``content`` the order's, ``message`` the
 order as sent. ``hashes`` are those of every full subtree that this leaf completes, from the leaf upwards (log.py).
 ``identity`` is debtor, "/" and transfer identifier in one, because a batch looks up hundreds at once, and SQLite scans
-the table for a list of pairs. ``booking_count`` is how many orders were booked up to and including this one.
+the table for a list of pairs. ``booking_count`` is how many bookings there are up to and including this entry's.
 ``certificate_digest`` and ``revocation_number`` are those by which an order of the stage certified was accepted.
 
 The entry that begins a new log has "log/" and the log's name as ``identity``; ``content`` and ``message`` are the old
@@ -155,11 +155,18 @@ booking = Table(
     Column("amount_minor", BigInteger, nullable=False),
     Column("balance_after_minor", BigInteger, nullable=False),
     Column("leaf", BigInteger, ForeignKey("entry.leaf"), nullable=False),
+    Column("payment", Integer),
+    Column("description", String(140)),
     CheckConstraint("amount_minor <> 0", name="amount_counts"),
     # A statement reads one account's rows in order of number: they lie together in the primary key itself.
     sqlite_with_rowid=False,
 )
-"""One leg of a booking; both legs bear its number. Numbers have no gaps; the debtor's amount is negative."""
+"""One leg of a booking; both legs bear its number. Numbers have no gaps; the debtor's amount is negative.
+
+The payments of a bulk order are bookings with numbers one after another. Each has a leg at its creditor's account, with
+its position in the order (``payment``, from 1) and its ``description``, so that a statement need not read the whole
+order; at the debtor's account they have one leg together, under the number of the first, with 0 as ``payment``. In the
+legs of a single order both are null."""
 
 head = Table(
     "head",

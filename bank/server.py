@@ -182,6 +182,7 @@ class Server:
             if frame.type is not FrameType.PASSWORD:
                 raise RemoteProtocolError("A connection of the stage password carries password frames only.")
             asked = self.password_stage.open(frame, connection.network)
+            connection.raise_frame_limit(self.limits.frame_bytes)  # whoever knows the password may send a bulk order
             refusal = self._password_refusal(asked.customer.floor, asked.request)
             speaker = Speaker(asked.customer.number, Stage.PASSWORD, None)
             answer = refusal or self.service.answer(speaker, [asked.request])[0]

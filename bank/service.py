@@ -147,7 +147,7 @@ class Service:
                     yield [self._guarded(speaker, request)]
 
     def _orders(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Answer]:
-        with self.admission.places(speaker.customer, len(orders)) as places:
+        with self.admission.places(speaker.customer, [len(each.order) for each in orders]) as places:
             pending = self._submitted(speaker, orders[:places])
             for order in orders[places:]:
                 pending.append(self.refuse(Reason.BUSY, order.number))

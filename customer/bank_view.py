@@ -18,7 +18,18 @@ from keyring.home import Home
 from protocol import canonical
 from protocol.errors import ProtocolError
 from protocol.orders import LAST_SECOND, Fingerprint
-from protocol.receipts import AnotherLog, LogEntry, Receipt, TreeHead, check_consistency, check_inclusion, check_order
+from protocol.receipts import (
+    AnotherLog,
+    BulkEntry,
+    Entry,
+    LogEntry,
+    Receipt,
+    TreeHead,
+    check_consistency,
+    check_inclusion,
+    check_order,
+    check_results,
+)
 
 if TYPE_CHECKING:
     from ca.messages import AuthorityKey, Certified
@@ -94,7 +105,7 @@ class BankView:
                 raise NotProven(str(error)) from None
         return kept
 
-    def proven(self, receipt: Receipt, since: KeptHead | None) -> tuple[LogEntry, KeptHead]:
+    def proven(self, receipt: Receipt, since: KeptHead | None) -> tuple[Entry, KeptHead]:
         """The entry of a receipt and its head, both proven; whose order it decides is checked apart."""
         kept = self.continued(receipt.head, receipt.consistency, since)
         try:
@@ -103,15 +114,20 @@ class BankView:
             raise NotProven(str(error)) from None
 
 
-def require_about(entry: LogEntry, content: bytes) -> None:
+def require_about(entry: Entry, content: bytes) -> None:
     """The entry decides exactly the order with this content, and repeats what it says, else NotProven."""
-    from protocol.orders import decode_order
+    from protocol.orders import BulkOrder, decode_order
 
     order = decode_order(content)
     try:
         check_order(entry, content, order.debtor, order.transfer_identifier)
+        if isinstance(entry, BulkEntry) and isinstance(order, BulkOrder):
+            check_results(entry, order)
+            return
     except ProtocolError as error:
         raise NotProven(str(error)) from None
+    if not isinstance(entry, LogEntry) or isinstance(order, BulkOrder):
+        raise NotProven("The receipt is about an order of another type than was sent; keep it and ask the bank.")
     for field in ("creditor", "amount", "currency"):
         if getattr(entry, field) != getattr(order, field):
             raise NotProven(f"The receipt's {field} differs from the order that was sent; keep it and ask the bank.")

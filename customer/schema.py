@@ -3,19 +3,19 @@
 from enum import StrEnum
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 TABLES: Final = """
 CREATE TABLE outbox (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     identifier TEXT NOT NULL UNIQUE,
     stage TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('sending', 'unknown', 'unsent', 'posted', 'refused')),
+    state TEXT NOT NULL CHECK (state IN ('sending', 'unknown', 'unsent', 'posted', 'partly', 'refused')),
     content BLOB NOT NULL,
     message BLOB NOT NULL,
     receipt BLOB,
     refusal BLOB,
-    CHECK (receipt IS NOT NULL OR state <> 'posted')
+    CHECK (receipt IS NOT NULL OR state NOT IN ('posted', 'partly'))
 );
 CREATE TABLE heads (
     log TEXT NOT NULL,
@@ -51,12 +51,16 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 
 
 class State(StrEnum):
-    """What is known of an order. Only ``POSTED`` and ``REFUSED`` are final; ``UNSENT`` surely never left."""
+    """What is known of an order. ``POSTED``, ``PARTLY`` (some payments of a bulk order were) and ``REFUSED`` are final.
+
+    ``UNSENT`` surely never left.
+    """
 
     SENDING = "sending"
     UNKNOWN = "unknown"
     UNSENT = "unsent"
     POSTED = "posted"
+    PARTLY = "partly"
     REFUSED = "refused"
 
     @property

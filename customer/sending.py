@@ -4,7 +4,6 @@ Whatever is lost in between leaves the order in doubt; then the bank is asked fi
 are the very same bytes sent again. So an order is posted once, wherever this program was stopped.
 """
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,39 +15,22 @@ from customer.errors import AnotherLogShown, CustomerError, NotProven, NotSent, 
 from customer.home import CustomerHome
 from customer.store import KeptHead, State, StoredOrder
 from customer.wire import Event
+from customer.wishes import BulkWish, checked, made, require_same
+from customer.wishes import Wish as Wish
 from keyring.errors import KeyringError
 from keyring.printable import printable
 from protocol import canonical
-from protocol.canonical import require_printable
 from protocol.codes import EXPLANATIONS, Reason, Status
-from protocol.errors import MalformedContent, ProtocolError, RemoteProtocolError
-from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS
+from protocol.errors import ProtocolError, RemoteProtocolError
 from protocol.messages import Answer, LookUpOrder, NumberedReceipt, Refusal, SubmitOrder, Unknown
-from protocol.money import AmountError, format_amount, parse_amount
-from protocol.orders import ACCOUNT_NUMBER, TransferOrder, encode_order, format_time
-from protocol.receipts import LogEntry, Receipt, decode_entry
+from protocol.receipts import Entry, Receipt, decode_entry
 from protocol.stages import Stage
 
 if TYPE_CHECKING:
     from customer.session import Conversation
 
-IDENTIFIER_BYTES: Final = 16
-IDENTIFIER: Final = re.compile(f"[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}", re.ASCII)
+_STATES: Final = {"ACSC": State.POSTED, "PART": State.PARTLY, "RJCT": State.REFUSED}
 RESUME: Final = "Find out with `customer resume`; do not send it anew."
-REPEATED_FIELDS: Final = ("creditor", "amount", "currency", "description")
-"""What a second `send` with the same --id must repeat."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A transfer as asked for on the command line; ``identifier`` and ``stage`` only if they were given."""
-
-    creditor: str
-    amount: str
-    description: str
-    currency: str
-    stage: Stage | None = None
-    identifier: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,15 +41,15 @@ class Outcome:
     """
 
     order: StoredOrder
-    entry: LogEntry | None = None
+    entry: Entry | None = None
     receipt: Receipt | None = None
     refusal: Refusal | None = None
     earlier: bool = False
 
     @property
     def posted(self) -> bool:
-        """Whether the money was moved."""
-        return self.entry is not None and self.entry.status is Status.SETTLED
+        """Whether the money was moved; of a bulk order, all of it."""
+        return self.entry is not None and self.entry.status == Status.SETTLED
 
     @property
     def reason(self) -> Reason | None:
@@ -75,20 +57,20 @@ class Outcome:
         return self.entry.reason if self.entry else self.refusal.reason if self.refusal else None
 
 
-def send(home: CustomerHome, wish: Wish) -> Outcome:
+def send(home: CustomerHome, wish: Wish | BulkWish) -> Outcome:
     """Have a transfer made, or say what became of it if the same was asked for under this identifier before.
 
     Raises CustomerError before anything is written down if the wish itself is impossible; NotSent or RefusedByBank if
     the order did not leave; OutcomeUnknown if it may have left and no proof came back.
     """
-    wish = _checked(wish)
+    wish = checked(wish)
     earlier = home.store.find(wish.identifier) if wish.identifier else None
     if earlier is not None:
-        _require_same(earlier, wish)
+        require_same(earlier, wish)
         return send_again(home, earlier)
     stage = wish.stage or home.config.customer.stage
     conversing.require_stage(home, stage)
-    order = _made(home, wish, stage)
+    order = made(home, wish, stage)
     home.store.put(order)
     return _deliver(home, order, fresh=True)
 
@@ -108,71 +90,6 @@ def outcome_of(order: StoredOrder) -> Outcome | None:
     if order.refusal is not None and order.state is State.REFUSED:
         return Outcome(order, refusal=order.refusal, earlier=True)
     return None
-
-
-def _checked(wish: Wish) -> Wish:
-    """The wish with its amount in the one usual spelling; CustomerError names what cannot be."""
-    if not ACCOUNT_NUMBER.fullmatch(wish.creditor):
-        raise CustomerError("The recipient (--to) is not a customer number, which has 1 to 16 digits.")
-    try:
-        minor = parse_amount(wish.amount, wish.currency)
-    except AmountError as error:
-        option = "--currency" if error.reason is Reason.CURRENCY else "--amount"
-        raise CustomerError(f"{error} Correct {option}.") from None
-    if len(wish.description) > DESCRIPTION_CHARACTERS:
-        raise CustomerError(
-            f"The description has {len(wish.description)} characters; at most {DESCRIPTION_CHARACTERS} are possible."
-        )
-    try:
-        require_printable(wish.description, "description")
-    except MalformedContent as error:
-        raise CustomerError(str(error)) from None
-    if wish.identifier is not None and not IDENTIFIER.fullmatch(wish.identifier):
-        raise CustomerError(
-            f"The identifier (--id) is not 1 to {IDENTIFIER_CHARACTERS} letters A-Z, a-z, digits and hyphens; leave it "
-            "out to get a new one."
-        )
-    return replace(wish, amount=format_amount(minor, wish.currency))
-
-
-def _require_same(earlier: StoredOrder, wish: Wish) -> None:
-    order = earlier.order
-    for field in REPEATED_FIELDS:
-        if getattr(order, field) != getattr(wish, field):
-            raise CustomerError(
-                f"The identifier {earlier.identifier} already belongs to another transfer: the {field} differs. Leave "
-                "out --id for a new transfer, or repeat the first one exactly."
-            )
-    if wish.stage not in (None, earlier.stage):
-        raise CustomerError(
-            f"The transfer {earlier.identifier} was made in the stage {earlier.stage.value}; repeat it without --stage."
-        )
-
-
-def _made(home: CustomerHome, wish: Wish, stage: Stage) -> StoredOrder:
-    """The order with the bytes that will be sent, signed where the stage wants it."""
-    order = TransferOrder(
-        amount=wish.amount,
-        bank=home.config.bank.fingerprint,
-        certificate=canonical.digest(conversing.offered(home).certificate) if stage.is_certified else None,
-        created=format_time(home.world.clock()),
-        creditor=wish.creditor,
-        currency=wish.currency,
-        debtor=home.number,
-        description=wish.description,
-        transfer_identifier=wish.identifier or home.world.random(IDENTIFIER_BYTES).hex(),
-    )
-    content = encode_order(order)
-    if stage.orders_are_signed:
-        from keyring.messages import sign
-
-        key = home.key if stage.is_certified else home.registered_key
-        message = sign(home.keys, key, content, home.secrets.passphrase)
-        home.world.watch(Event("The order, signed with the customer's key", message=message, content=content))
-    else:
-        message = content
-        home.world.watch(Event("The order, which nobody signs in this stage", content=content))
-    return StoredOrder(order.transfer_identifier, stage, State.SENDING, content, message)
 
 
 def _deliver(home: CustomerHome, order: StoredOrder, *, fresh: bool, lost: bool = False) -> Outcome:
@@ -309,7 +226,7 @@ class _Delivery:
         try:
             receipt, entry, kept = self._proven(receipt, talk, view)
             require_about(entry, self._order.content)
-            state = State.POSTED if entry.status is Status.SETTLED else State.REFUSED
+            state = _STATES[entry.status.value]
             if self._order.receipt is not None and self._lost:
                 earlier = canonical.encode(self._order.receipt)
                 self._store.doubt(self._order.identifier, earlier, "The bank lost this entry, and decided it anew.")
@@ -320,7 +237,7 @@ class _Delivery:
         watch(Event("Proven: the entry is about this order, it is in the log, and the log continues the known one"))
         return Outcome(replace(self._order, state=state, receipt=receipt), entry, receipt, earlier=receipt.duplicate)
 
-    def _proven(self, receipt: Receipt, talk: "Conversation", view: BankView) -> tuple[Receipt, LogEntry, KeptHead]:
+    def _proven(self, receipt: Receipt, talk: "Conversation", view: BankView) -> tuple[Receipt, Entry, KeptHead]:
         """The receipt proven; if the bank has begun a new log it is asked why, and for a receipt that continues it."""
         try:
             return receipt, *view.proven(receipt, self._since)

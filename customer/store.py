@@ -17,7 +17,7 @@ from customer.schema import State as State
 from protocol import canonical
 from protocol.errors import MalformedContent
 from protocol.messages import Refusal
-from protocol.orders import LAST_SECOND, TransferOrder, decode_order
+from protocol.orders import LAST_SECOND, Order, decode_order
 from protocol.receipts import Receipt, TreeHead
 from protocol.stages import Stage
 
@@ -41,7 +41,7 @@ class StoredOrder:
     refusal: Refusal | None = None
 
     @property
-    def order(self) -> TransferOrder:
+    def order(self) -> Order:
         """The content read."""
         return decode_order(self.content)
 

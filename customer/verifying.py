@@ -11,7 +11,7 @@ from customer.home import CustomerHome
 from customer.store import KeptHead, StoredOrder
 from protocol.errors import ProtocolError
 from protocol.messages import AskHead, Head
-from protocol.receipts import LogEntry, check_inclusion, is_continued
+from protocol.receipts import Entry, check_inclusion, is_continued
 from protocol.stages import Stage
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Verified:
     """A receipt that was verified again; ``lost`` says that the bank has lost its entry since."""
 
     order: StoredOrder
-    entry: LogEntry
+    entry: Entry
     index: int
     size: int
     lost: bool = False

@@ -44,8 +44,13 @@ def decode_signed(kind: type[T], data: bytes) -> T:
 
     So a doubled field, which one reader takes first and another last, has no second reading.
     """
-    value = decode(kind, data)
-    if encode(value) != data:
+    return decode_signed_union(msgspec.json.Decoder(kind), data)
+
+
+def decode_signed_union(decoder: "msgspec.json.Decoder[U]", data: bytes) -> U:
+    """Decode signed content of one of several types by the decoder made for them; else as :func:`decode_signed`."""
+    value = decode_union(decoder, data)
+    if msgspec.json.encode(value, order="sorted") != data:
         raise MalformedContent("The content is not in canonical form (RFC 8785); encode it again.")
     return value
 
@@ -57,6 +62,8 @@ def digest(content: bytes) -> str:
 
 def require_printable(text: str, field: str) -> None:
     """Refuse characters that a screen or a statement would not show as what they are."""
+    if text.isprintable():  # a quick yes: it refuses wide spaces (Zs) besides, which are looked at below
+        return
     for position, character in enumerate(text):
         # Cc control, Cf format (bidirectional overrides, zero width), Cs surrogate, Co private, Cn unassigned, Zl/Zp.
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:

@@ -12,6 +12,14 @@ class Status(StrEnum):
     REJECTED = "RJCT"
 
 
+class GroupStatus(StrEnum):
+    """Status of a bulk order, ISO 20022 ExternalPaymentGroupStatus1Code."""
+
+    SETTLED = "ACSC"
+    PARTLY = "PART"
+    REJECTED = "RJCT"
+
+
 class Reason(StrEnum):
     """Status reason, ISO 20022 ExternalStatusReason1Code; the words in lower case are our own (proprietary)."""
 
@@ -20,7 +28,9 @@ class Reason(StrEnum):
     CURRENCY = "AM03"
     INSUFFICIENT_FUNDS = "AM04"
     DUPLICATE = "AM05"
+    CONTROL_SUM = "AM10"
     AMOUNT_INVALID = "AM12"
+    PAYMENT_COUNT = "AM18"
     IDENTIFIER_REUSED = "DU04"
     ACCOUNT_NUMBER = "AC01"
     UNKNOWN_CREDITOR = "AC03"
@@ -37,6 +47,7 @@ class Reason(StrEnum):
     SIGNATURE = "DS17"
     KEY_NOT_ACTIVATED = "DS27"
     MALFORMED = "FF01"
+    PAYMENTS = "payments"
     STAGE_TOO_LOW = "stage"
     CLOCK = "clock"
     BUSY = "busy"
@@ -71,9 +82,17 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.DUPLICATE: Explanation(
         "The bank had decided this transfer before; this is its original answer.", "Nothing to do."
     ),
+    Reason.CONTROL_SUM: Explanation(
+        "The payments do not add up to the sum of the bulk order; nothing of it was booked.",
+        "Send a new bulk order whose sum is that of its payments; `customer send --file` sees to it.",
+    ),
     Reason.AMOUNT_INVALID: Explanation(
         "The amount is not a positive decimal number with the currency's decimals.",
         "Send a new transfer with an amount such as 25.00.",
+    ),
+    Reason.PAYMENT_COUNT: Explanation(
+        "The bulk order has another number of payments than it says; nothing of it was booked.",
+        "Send a new bulk order with the number of its payments; `customer send --file` sees to it.",
     ),
     Reason.IDENTIFIER_REUSED: Explanation(
         "This transfer identifier was already used for another transfer, which stays as it is.",
@@ -128,6 +147,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "Register it with `customer register`, or use the stage certified.",
     ),
     Reason.MALFORMED: Explanation("The message is malformed.", "Update this program; if it recurs, tell the bank."),
+    Reason.PAYMENTS: Explanation(
+        "Payments of the bulk order were refused, each for a reason of its own.",
+        "Look at the payments that are named; correct them and send a new order with what was not booked.",
+    ),
     Reason.STAGE_TOO_LOW: Explanation(
         "This stage is below what the bank accepts from this customer.",
         "Use a higher --stage; only the bank's operator can lower the floor.",

@@ -1,7 +1,7 @@
 """Every bound that both parties keep has its name here; the bank's own limits stand in its configuration."""
 
 FRAME_BYTES_BEFORE_SESSION = 64 * 1024
-"""Largest frame body before a session is open, and of a request in the password stage."""
+"""Largest frame body before a session is open; in the stage password of a connection's first request."""
 
 FRAME_BYTES_IN_SESSION = 1024 * 1024
 """Largest frame body inside a session, of an answer in the password stage, and at the certificate authority's desk."""
@@ -22,7 +22,13 @@ IDENTIFIER_CHARACTERS = 35
 """Transfer identifier, ISO 20022 Max35Text."""
 
 AMOUNT_MINOR = 10**15
-"""Largest single amount in minor units; every balance then stays far inside 64 bits."""
+"""Largest single amount in minor units, and largest sum of a bulk order; every balance stays far inside 64 bits."""
+
+PAYMENTS_IN_ORDER = 1000
+"""Payments of one bulk order: with the longest texts in any script (660 bytes each) they fit a session's frame."""
+
+ORDER_BYTES_UNDER_PASSWORD = 320 * 1024
+"""Longest order in the stage password, where bytes go three times through base64 into a frame, and so does evidence."""
 
 STATEMENT_LINES = 500
 """Lines in one statement answer; the client asks for the next page."""

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from protocol import canonical
 from protocol.beginnings import PlacedBeginning
 from protocol.codes import EXPLANATIONS, Reason
-from protocol.limits import STATEMENT_LINES
+from protocol.limits import PAYMENTS_IN_ORDER, STATEMENT_LINES
 from protocol.orders import Digest, Fingerprint, Identifier, Number, Time
 from protocol.receipts import LogIdentifier, Receipt, Size
 from protocol.stages import Stage
@@ -234,14 +234,20 @@ class Balance(_Wire, frozen=True, tag="balance"):
 
 
 class StatementLine(Struct, frozen=True, forbid_unknown_fields=True):
-    """One booking on the customer's account; ``amount`` is negative for money that left it."""
+    """One booking on the customer's account; ``amount`` is negative for money that left it.
+
+    A bulk order leaves its debtor's account in one line, with the number of its ``payments`` and no counterparty; each
+    line at a creditor's account tells which ``payment`` of the order it is, counted from 1.
+    """
 
     amount: str
     balance: str
     booked: Time
     booking: Size
-    counterparty: Number
+    counterparty: Number | None
     description: str
+    payment: Annotated[int, Meta(ge=1, le=PAYMENTS_IN_ORDER)] | None
+    payments: Annotated[int, Meta(ge=1, le=PAYMENTS_IN_ORDER)] | None
     reference: str
     transfer_identifier: str | None
     """Null where the counterparty chose it: no one sees another's identifiers."""
@@ -329,6 +335,13 @@ Answer = (
     | Registered
     | Closed
 )
+
+
+def description_of(line: StatementLine) -> str:
+    """What a booking is for, for a person."""
+    if line.payments is not None:
+        return f"bulk order, payments: {line.payments}"
+    return line.description if line.payment is None else f"{line.description} (payment {line.payment} of a bulk order)"
 
 
 def encode(message: Struct) -> bytes:

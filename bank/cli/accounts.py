@@ -14,6 +14,7 @@ from keyring.printable import printable
 from protocol.stages import Stage
 
 if TYPE_CHECKING:
+    from bank.accounts import Transfer
     from bank.batch import Submission
     from bank.storage import Ledger
 
@@ -239,21 +240,7 @@ def transfers(home: Path, as_json: bool, account: str | None, after: int, lines:
         if account:
             records.get(ledger, account)
         found = records.transfers(ledger, account=account, after=after, lines=lines)
-    rows = [
-        {
-            "place": each.leaf,
-            "booked": each.entry.booked,
-            "debtor": each.entry.debtor,
-            "creditor": each.entry.creditor,
-            "amount": each.entry.amount,
-            "status": each.entry.status.value,
-            "reason": each.entry.reason.value if each.entry.reason else "",
-            "stage": each.entry.stage,
-            "identifier": each.entry.transfer_identifier,
-            "description": each.description,
-        }
-        for each in found
-    ]
+    rows = [_row(each) for each in found]
     if as_json:
         click.echo(json_text(rows))
     elif not rows:
@@ -263,6 +250,27 @@ def transfers(home: Path, as_json: bool, account: str | None, after: int, lines:
         click.echo(tabulate(shown, headers="keys", disable_numparse=True))
         if len(rows) == lines:
             click.echo(f"There may be more: bank transfers --after {rows[-1]['place']}")
+
+
+def _row(transfer: "Transfer") -> dict[str, object]:
+    """A decision for a script; of a bulk order ``amount`` is its sum, and ``payments`` and ``refused`` are numbers."""
+    from protocol.receipts import BulkEntry
+
+    entry = transfer.entry
+    return {
+        "place": transfer.leaf,
+        "booked": entry.booked,
+        "debtor": entry.debtor,
+        "creditor": "" if isinstance(entry, BulkEntry) else entry.creditor,
+        "amount": entry.sum if isinstance(entry, BulkEntry) else entry.amount,
+        "status": entry.status.value,
+        "reason": entry.reason.value if entry.reason else "",
+        "stage": entry.stage,
+        "identifier": entry.transfer_identifier,
+        "description": transfer.description,
+        "payments": entry.count if isinstance(entry, BulkEntry) else "",
+        "refused": len(entry.refused) if isinstance(entry, BulkEntry) else "",
+    }
 
 
 @click.command(epilog="Example: bank statement 1001")
@@ -276,6 +284,7 @@ def statement(home: Path, as_json: bool, number: str, after: int, lines: int) ->
     from tabulate import tabulate
 
     from bank import accounts as records
+    from protocol.messages import description_of
     from protocol.money import format_amount
 
     with BankHome.open(home).open_ledger() as ledger:
@@ -292,7 +301,14 @@ def statement(home: Path, as_json: bool, number: str, after: int, lines: int) ->
         click.echo("There are no bookings.")
         return
     table = [
-        (line.booking, line.booked, line.counterparty, line.amount, line.balance, printable(line.description))
+        (
+            line.booking,
+            line.booked,
+            line.counterparty or "-",
+            line.amount,
+            line.balance,
+            printable(description_of(line)),
+        )
         for line in found
     ]
     headers = ("booking", "booked", "counterparty", "amount", "balance", "description")

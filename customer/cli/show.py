@@ -1,26 +1,33 @@
 """An outcome is shown in words first, then with its code, and always with what to do next."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from customer.cli.common import pairs
+from customer.cli.common import pairs, table
 from keyring.printable import printable
-from protocol.codes import EXPLANATIONS, Reason, Status
+from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.messages import sentence_of
+from protocol.orders import BulkOrder, TransferOrder
+from protocol.receipts import BulkEntry
 
 if TYPE_CHECKING:
     from customer.errors import RefusedByBank
     from customer.sending import Outcome
     from customer.store import StoredOrder
+    from protocol.orders import Order
+    from protocol.receipts import Entry
+
+_STATUSES: Final = {"ACSC": "posted", "PART": "partly", "RJCT": "refused"}
+_TITLES: Final = {"partly": "Posted in part", "refused": "Refused by the bank"}
 
 
 def outcome_text(outcome: "Outcome") -> str:
     """An outcome for a person."""
-    facts = outcome_facts(outcome)
+    facts, order = outcome_facts(outcome), outcome.order.order
     rows: list[tuple[str, object]] = [("status", facts["code"])]
     if outcome.posted:
         title = "Posted."
     else:
-        title = f"Refused by the bank: {facts['sentence']}"
+        title = f"{_TITLES[str(facts['status'])]}: {facts['sentence']}"
         rows = [
             ("code", facts["reason"]),
             *((("rule", facts["rule"]),) if facts["rule"] else ()),
@@ -28,12 +35,11 @@ def outcome_text(outcome: "Outcome") -> str:
             ("retry", "can help" if facts["retry_helps"] else "does not help"),
             ("next", facts["next"]),
         ]
-    order = outcome.order.order
-    rows += [
-        ("amount", f"{order.amount} {order.currency}"),
-        ("to", order.creditor),
-        ("identifier", facts["transfer_identifier"]),
-    ]
+    if isinstance(order, TransferOrder):
+        rows += [("amount", f"{order.amount} {order.currency}"), ("to", order.creditor)]
+    else:
+        rows += [("sum", f"{order.sum} {order.currency}"), ("payments", len(order.payments)), *_posted(outcome, order)]
+    rows.append(("identifier", facts["transfer_identifier"]))
     if outcome.entry and outcome.receipt:
         rows += [("reference", outcome.entry.reference or "-"), ("booked", outcome.entry.booked)]
         rows.append(("log", f"entry {outcome.receipt.index}, proven and signed by the bank"))
@@ -41,7 +47,7 @@ def outcome_text(outcome: "Outcome") -> str:
         rows.append(("log", "nothing was recorded"))
     if outcome.earlier:
         rows.append(("remark", f"{EXPLANATIONS[Reason.DUPLICATE].sentence} ({Reason.DUPLICATE.value})"))
-    return f"{printable(title)}\n{pairs(rows)}"
+    return f"{printable(title)}\n{pairs(rows)}{_refused_payments(outcome)}"
 
 
 def outcome_facts(outcome: "Outcome") -> dict[str, object]:
@@ -51,9 +57,10 @@ def outcome_facts(outcome: "Outcome") -> dict[str, object]:
     sentence = explanation.sentence if explanation else None
     if outcome.refusal:
         sentence = sentence_of(outcome.refusal)
+    code = entry.status.value if entry else Status.REJECTED.value
     return {
-        "status": "posted" if outcome.posted else "refused",
-        "code": (Status.SETTLED if outcome.posted else Status.REJECTED).value,
+        "status": _STATUSES[code],
+        "code": code,
         "reason": reason.value if reason else None,
         "rule": outcome.refusal.rule if outcome.refusal else None,
         "sentence": sentence,
@@ -62,15 +69,13 @@ def outcome_facts(outcome: "Outcome") -> dict[str, object]:
         "retry_helps": bool(explanation and explanation.retry_helps and entry is None),
         "next": explanation.next_step if explanation else None,
         "transfer_identifier": order.transfer_identifier,
-        "to": order.creditor,
-        "amount": order.amount,
-        "currency": order.currency,
-        "description": order.description,
+        **_ordered(order),
         "stage": outcome.order.stage.value,
         "reference": entry.reference if entry else None,
         "booked": entry.booked if entry else None,
         "entry": outcome.receipt.index if outcome.receipt else None,
         "duplicate": outcome.earlier,
+        **({"results": results(order, outcome.entry)} if isinstance(order, BulkOrder) else {}),
     }
 
 
@@ -103,6 +108,76 @@ def refusal_facts(error: "RefusedByBank") -> dict[str, object]:
     }
 
 
+def _ordered(order: "Order") -> dict[str, object]:
+    """What was ordered; a bulk order has no one recipient and no one description, its amount is the sum."""
+    if isinstance(order, TransferOrder):
+        return {
+            "to": order.creditor,
+            "amount": order.amount,
+            "currency": order.currency,
+            "description": order.description,
+        }
+    return {
+        "to": None,
+        "amount": order.sum,
+        "currency": order.currency,
+        "description": None,
+        "payments": len(order.payments),
+        "execution": order.execution,
+    }
+
+
+def results(order: BulkOrder, entry: "Entry | None") -> list[dict[str, object]]:
+    """The result of every payment, in the order of the file.
+
+    ``status``: posted; refused, for a reason of its own; or not-made, because the order as a whole was refused.
+    """
+    refused = {each.payment: each for each in entry.refused} if isinstance(entry, BulkEntry) else {}
+    others = "posted" if entry and entry.status != GroupStatus.REJECTED else "not-made"
+    found = []
+    for position, payment in enumerate(order.payments, 1):
+        own = refused.get(position)
+        status = "refused" if own else others
+        found.append(
+            {
+                "payment": position,
+                "to": payment.creditor,
+                "amount": payment.amount,
+                "description": payment.description,
+                "status": status,
+                "code": (Status.SETTLED if status == "posted" else Status.REJECTED).value,
+                "reason": own.reason.value if own else None,
+                "field": own.field if own else None,
+                "sentence": EXPLANATIONS[own.reason].sentence if own else None,
+            }
+        )
+    return found
+
+
+def _posted(outcome: "Outcome", order: BulkOrder) -> list[tuple[str, object]]:
+    entry = outcome.entry
+    if not isinstance(entry, BulkEntry):
+        return []
+    made = 0 if entry.posted is None else len(order.payments) - len(entry.refused)
+    return [("posted", f"{made} payments, {entry.posted or 0} {order.currency}")]
+
+
+def _refused_payments(outcome: "Outcome") -> str:
+    """A table of the payments that were refused, and what becomes of the others."""
+    order, entry = outcome.order.order, outcome.entry
+    if not isinstance(order, BulkOrder) or not isinstance(entry, BulkEntry) or not entry.refused:
+        return ""
+    rows = [
+        (each["payment"], each["to"], each["amount"], each["reason"], each["sentence"])
+        for each in results(order, entry)
+        if each["reason"]
+    ]
+    shown = table(rows, ("payment", "to", "amount", "code", "why"), right=("payment", "amount"))
+    atomic = entry.status == GroupStatus.REJECTED and len(rows) < len(order.payments)
+    others = "\n\nNone of the others was made: they go together, unless you send with --best-effort." if atomic else ""
+    return f"\n\nRefused payments, counted from 1:\n{shown}{others}"
+
+
 def order_facts(order: "StoredOrder") -> dict[str, object]:
     """A line of the outbox for a script."""
     from customer.sending import outcome_of
@@ -112,10 +187,7 @@ def order_facts(order: "StoredOrder") -> dict[str, object]:
         "transfer_identifier": order.identifier,
         "state": order.state.value,
         "created": content.created,
-        "to": content.creditor,
-        "amount": content.amount,
-        "currency": content.currency,
-        "description": content.description,
+        **_ordered(content),
         "stage": order.stage.value,
         "reason": outcome.reason.value if outcome and outcome.reason else None,
         "rule": outcome.refusal.rule if outcome and outcome.refusal else None,

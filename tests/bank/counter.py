@@ -40,6 +40,7 @@ from protocol.secret import Secret
 from protocol.stages import Stage
 from protocol.transport import Address, Connection, connect
 from tests.bank.town import SECONDS, Person, Town, copied_bank
+from tests.singles import single
 
 
 @dataclass
@@ -266,7 +267,7 @@ class Talk:
 
 def entry_of(answer: Answer | None) -> LogEntry:
     assert isinstance(answer, messages.NumberedReceipt), answer
-    return decode_entry(answer.receipt.entry)
+    return single(decode_entry(answer.receipt.entry))
 
 
 def refusal_in(frame: Frame | None) -> Refusal:

@@ -19,10 +19,10 @@ def test_a_statement_shows_both_sides_and_only_ones_own_identifiers(bank: Bank) 
     bank.send("1001", "1002", "20", "t-1", description="rent")
     bank.send("1001", "1002", "99", "t-2")
     booked = format_time(NOW)
-    line = StatementLine("-20.00", "30.00", booked, 2, "1002", "rent", "2", "t-1")
+    line = StatementLine("-20.00", "30.00", booked, 2, "1002", "rent", None, None, "2", "t-1")
     assert accounts.statement(bank.ledger, "1001", 1, 10) == (line,)
     (line,) = accounts.statement(bank.ledger, "1002", 0, 10)
-    assert line == StatementLine("20.00", "20.00", booked, 2, "1001", "rent", "2", None)
+    assert line == StatementLine("20.00", "20.00", booked, 2, "1001", "rent", None, None, "2", None)
     assert accounts.statement(bank.ledger, "1002", 2, 10) == ()
 
 

@@ -14,12 +14,13 @@ from protocol.receipts import LogEntry, TreeHead, check_inclusion
 from protocol.stages import Stage
 from tests.bank.counter import Counter, at_counter, served
 from tests.bank.town import DAY, Town
+from tests.singles import single
 
 
 def proven(counter: Counter, answer: Answer | None) -> LogEntry:
     """The entry of a receipt as a customer proves it whose clock is right."""
     assert isinstance(answer, NumberedReceipt), answer
-    return check_inclusion(answer.receipt, head_of(counter, answer.receipt.head))
+    return single(check_inclusion(answer.receipt, head_of(counter, answer.receipt.head)))
 
 
 def head_of(counter: Counter, message: bytes) -> TreeHead:

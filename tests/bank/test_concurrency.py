@@ -13,6 +13,7 @@ from protocol.money import parse_amount
 from protocol.orders import decode_order
 from protocol.receipts import LogEntry, decode_entry
 from tests.bank.ledgers import DEADLINE_SECONDS, Bank, entry_of
+from tests.singles import single_order
 
 THREADS = 8
 TRANSFERS = 60
@@ -91,7 +92,7 @@ def test_trial_02_the_history_replayed_one_by_one_has_the_same_outcomes(bank: Ba
     with bank.ledger.reading() as connection:
         rows = connection.execute(select(schema.entry.c.entry, schema.entry.c.content).order_by("leaf")).all()
     for data, content in rows:
-        entry, order = decode_entry(data), decode_order(content)
+        entry, order = decode_entry(data), single_order(decode_order(content))
         assert (order.debtor, order.transfer_identifier) not in seen
         seen.add((order.debtor, order.transfer_identifier))
         expected: Reason | None = None

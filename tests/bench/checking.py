@@ -22,6 +22,7 @@ from protocol import canonical
 from protocol.receipts import Receipt, ReceiptError, TreeHead, check_consistency, check_inclusion
 from tests.bench.orders import AMOUNT, CURRENCY, RSA, Signed
 from tests.bench.town import Cast
+from tests.singles import single
 
 PUBLIC_KEY, SUBKEY = 6, 14
 EDDSA = 22
@@ -38,7 +39,7 @@ class Checker:
 
     def check(self, receipt: Receipt, signed: Signed, debtor: str) -> None:
         """The receipt posts exactly this order, else ReceiptError."""
-        entry = check_inclusion(receipt, self.head(receipt.head))
+        entry = single(check_inclusion(receipt, self.head(receipt.head)))
         expected = (debtor, signed.identifier, signed.digest, signed.creditor, AMOUNT, CURRENCY)
         said = (entry.debtor, entry.transfer_identifier, entry.order, entry.creditor, entry.amount, entry.currency)
         if said != expected or entry.reference is None or receipt.duplicate:

@@ -353,7 +353,7 @@ def test_a_statement_about_another_customer_or_part_is_not_shown(stand: Stand, a
 
 
 def line(booking: int) -> StatementLine:
-    return StatementLine("1.00", "1.00", TIME, booking, "0000", "", "", None)
+    return StatementLine("1.00", "1.00", TIME, booking, "0000", "", None, None, "", None)
 
 
 def test_heads_of_two_customers_are_compared(stand: Stand, alice: Path, short_tmp: Path) -> None:

@@ -3,18 +3,29 @@
 import unicodedata
 from contextlib import suppress
 from functools import cache
+from typing import cast
 
+import msgspec
+
+from bank.bulk import PostBulk, decide_bulk
+from bank.decide import Account, Reject
 from bank.evidence import EvidenceRefused, Keys, LoggedEntry, SentOrder, make_evidence
+from customer import payments
+from customer.errors import CustomerError
 from protocol import canonical, evidence, merkle, money, orders, receipts
 from protocol.beginnings import PlacedBeginning, check_new_log
+from protocol.codes import Reason
+from protocol.limits import PAYMENTS_IN_ORDER
 from protocol.messages import Evidence
 from protocol.money import AmountError
-from protocol.orders import TransferOrder
-from protocol.receipts import LogEntry, Receipt, TransferReceipt, TreeHead
+from protocol.orders import BulkOrder, TransferOrder
+from protocol.receipts import BulkEntry, LogEntry, Receipt, TransferReceipt, TreeHead
+from tests.fuzz.examples import example
 from tests.fuzz.properties import attempt, parts, require_sentence, text_of
 
 LEAVES = 21
-SIGNED = (TransferOrder, LogEntry, TreeHead, TransferReceipt)
+SIGNED = (TransferOrder, BulkOrder, LogEntry, BulkEntry, TreeHead, TransferReceipt)
+COVERED_MINOR = 100_00
 
 
 def signed_content(data: bytes) -> None:
@@ -31,12 +42,71 @@ def transfer_orders(data: bytes) -> None:
         return
     assert orders.encode_order(order) == data
     assert orders.first_difference(order, order) == ""
-    assert all(each.isprintable() or unicodedata.category(each) == "Zs" for each in order.description)  # wide spaces
+    for payment in orders.payments_of(order):
+        assert all(each.isprintable() or unicodedata.category(each) == "Zs" for each in payment.description)
     moment = orders.parse_time(order.created, "created")
     if moment.year >= 1970:
         assert orders.format_time(moment.timestamp()) == order.created
-    with suppress(AmountError):
-        assert money.parse_amount(order.amount, order.currency) > 0
+    for payment in orders.payments_of(order):
+        with suppress(AmountError):
+            assert money.parse_amount(payment.amount, order.currency) > 0
+
+
+def bulk_orders(data: bytes) -> None:
+    """A bulk order on a ledger: what is booked was ordered and is covered, and atomic means all or none."""
+    order = attempt(orders.decode_order, data)
+    if not isinstance(order, BulkOrder):
+        return
+    found = decide_bulk(order, "0" * 64, None, _accounts(order.debtor), currency="EUR", now=_moment(order))
+    assert isinstance(found, PostBulk | Reject)
+    if isinstance(found, Reject):
+        assert found.reason is not Reason.PAYMENTS or found.payments
+        return
+    assert found.paid
+    assert order.currency == "EUR"
+    assert (order.count, len(found.paid) + len(found.refused)) == (len(order.payments),) * 2
+    assert not found.refused or order.execution == "best-effort"
+    assert 0 < found.total_minor <= COVERED_MINOR
+    assert found.refused or found.total_minor == money.parse_amount(order.sum, "EUR")
+    for paid in found.paid:
+        payment = order.payments[paid.position - 1]
+        assert (paid.creditor, paid.amount_minor) == (payment.creditor, money.parse_amount(payment.amount, "EUR"))
+        assert paid.creditor in ("1002", "1003")
+
+
+def _accounts(debtor: str) -> dict[str, Account]:
+    """Two creditors, one who is blocked, and the order's debtor, unless that is one of them."""
+    found = {
+        "1002": Account("1002", "customer", "open", 0),
+        "1003": Account("1003", "customer", "open", 0),
+        "1004": Account("1004", "customer", "blocked", 0),
+    }
+    return {debtor: Account(debtor, "customer", "open", COVERED_MINOR)} | found
+
+
+def _moment(order: BulkOrder) -> int:
+    return int(orders.parse_time(order.created, "created").timestamp())
+
+
+def payment_files(data: bytes) -> None:
+    """A file of payments: each was asked for in the file and can be sent, or every bad line is told in a sentence."""
+    bad: tuple[payments.BadLine, ...] = ()
+    found: payments.Payments | None = None
+    try:
+        found = payments.parse(data, "payments.csv", currency="EUR", own_number="1001")
+    except payments.BadPayments as error:
+        bad = error.lines
+    for each in bad:
+        assert 1 <= each.line <= data.count(b"\n") + data.count(b"\r") + 1
+        require_sentence(CustomerError(str(each)))
+    if found is None:
+        return
+    assert 0 < len(found.payments) <= PAYMENTS_IN_ORDER
+    assert all(each.creditor != "1001" for each in found.payments)
+    total = sum(money.parse_amount(each.amount, "EUR") for each in found.payments)
+    assert money.format_amount(total, "EUR") == found.sum
+    order = cast(BulkOrder, msgspec.structs.replace(example(BulkOrder), payments=found.payments, sum=found.sum))
+    assert orders.decode_order(orders.encode_order(order)) == order
 
 
 def receipts_of_the_bank(data: bytes) -> None:

@@ -35,6 +35,7 @@ from protocol.transport import Address
 from tests.fuzz.openpgp import signed
 from tests.fuzz.properties import attempt, gpg_says, parts, require_sentence
 from tests.fuzz.scratch import empty_home
+from tests.singles import single_order
 
 A, B = "A" * 40, "B" * 40
 A_ = TypeVar("A_")
@@ -228,7 +229,7 @@ def evidence_answers(data: bytes) -> None:
 
 def _order_in_the_outbox(content: bytes) -> TransferOrder:
     """The order as the customer's own program reads it again from its outbox."""
-    order = decode_order(content)
+    order = single_order(decode_order(content))
     entry = LogEntry(
         amount=order.amount,
         booked=format_time(NOW),

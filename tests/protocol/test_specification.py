@@ -26,13 +26,12 @@ from bank import config as bank_config
 from bank import decide, service
 from keyring import certification, keys, packets, worker
 from protocol import beginnings, canonical, frames, letter, limits, messages, orders, receipts, records
-from protocol.codes import EXPLANATIONS, Reason, Status
+from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.errors import MalformedContent
 from protocol.frames import FrameType
 from protocol.stages import Stage
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
-UNTAGGED = "statement line"
 SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, beginnings, ca.messages, ca.requests, ca.notices)
 LIMITING: tuple[ModuleType, ...] = (
     *(limits, frames, records, letter, packets, keys, worker, ca.documents, decide, service),
@@ -99,7 +98,7 @@ def structures(modules: Iterable[ModuleType] = SPEAKING) -> dict[str, type[msgsp
         for kind in vars(module).values():
             ours = inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
             if ours and not kind.__name__.startswith("_"):
-                found[tag(kind) or UNTAGGED] = kind
+                found[tag(kind) or in_words(kind)] = kind
     return found
 
 
@@ -117,6 +116,11 @@ def tag(kind: type[msgspec.Struct]) -> str:
     return str(kind.__struct_config__.tag or "")
 
 
+def in_words(kind: type) -> str:
+    """What the document calls a type that has no name on the wire: its name here, in words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+
+
 def term(annotation: Any, named_patterns: dict[str, str]) -> str:
     meta = msgspec.Meta()
     if typing.get_origin(annotation) is typing.Annotated:
@@ -128,22 +132,29 @@ def term(annotation: Any, named_patterns: dict[str, str]) -> str:
         case typing.Literal:
             return " or ".join(json.dumps(each) for each in arguments)
         case container if container in (tuple, dict):
-            name, each = ("list", arguments[0]) if container is tuple else ("object", arguments[1])
+            name, each = (f"list{lengths(meta)}", arguments[0]) if container is tuple else ("object", arguments[1])
             return f"{name} of {term(each, named_patterns)}"
     if annotation is str and meta.pattern is not None:
         return named_patterns.get(plain(meta.pattern), f"a string like {meta.pattern}")
     if annotation is str and meta.max_length is not None:
-        return f"text {meta.min_length}–{meta.max_length}" if meta.min_length else f"text ≤ {meta.max_length}"  # noqa: RUF001
+        return f"text{lengths(meta)}"
     if annotation is int:
         bounds = (meta.ge, meta.le if meta.lt is None else int(meta.lt) - 1)
         return "count" if bounds == (0, 2**53 - 1) else f"integer {bounds[0]}–{bounds[1]}"  # noqa: RUF001
     if annotation is bytes:
         return "bytes" if meta.min_length is None else f"{meta.min_length} bytes"
     if issubclass(annotation, msgspec.Struct):
-        return tag(annotation) or UNTAGGED
+        return tag(annotation) or in_words(annotation)
     if issubclass(annotation, enum.Enum):
-        return str(annotation.__name__.lower())
+        return in_words(annotation)
     return {str: "text", bool: "boolean", type(None): "null"}[annotation]
+
+
+def lengths(meta: msgspec.Meta) -> str:
+    """The bounds of a text or a list, "" if it has none."""
+    if meta.max_length is None:
+        return ""
+    return f" {meta.min_length}–{meta.max_length}" if meta.min_length else f" ≤ {meta.max_length}"  # noqa: RUF001
 
 
 def plain(pattern: str) -> str:
@@ -180,7 +191,7 @@ def examples(text: str) -> Iterator[str]:
     """Every example is what the code would send: it decodes, and encodes to the same bytes."""
     for name, section in sections(text).items():
         content, kind = example(section), structures().get(name)
-        if name == UNTAGGED:
+        if name in structures() and not tag(structures()[name]):
             continue
         if content is None or kind is None:
             yield f"{name}: there is no example"
@@ -218,9 +229,14 @@ def codes(text: str) -> Iterator[str]:
 
 def enumerations(text: str) -> Iterator[str]:
     forms = dict(row for row in tables(text, "type", "form") if len(row) == 2)
-    for name, kind in (("stage", Stage), ("status", Status), ("state", ca.messages.State)):
+    for name, kind in (
+        ("stage", Stage),
+        ("status", Status),
+        ("group status", GroupStatus),
+        ("state", ca.messages.State),
+    ):
         said = re.findall(r"`?([a-zA-Z]+)`?(?=[ ,`]|$)", forms[name].replace(" or ", ", ")) if name in forms else []
-        words = [word for word in said if word not in ("settled", "rejected")]
+        words = [word for word in said if word not in ("partly", "settled", "rejected")]
         yield from differences(name, words, [each.value for each in kind])
 
 
@@ -292,9 +308,13 @@ def letter_lines(text: str) -> Iterator[str]:
 
 def compared_fields(text: str) -> Iterator[str]:
     flat = " ".join(text.split())
-    names = ", ".join(f"`{name}`" for name in orders.COMPARED_FIELDS)
-    if f"the first field that differs among {names}" not in flat:
-        yield "the fields of two orders with one identifier are not compared in the order that the document says"
+    for first, compared in (
+        ("the first field", orders.COMPARED_FIELDS),
+        ("else the first", orders.COMPARED_BULK_FIELDS),
+    ):
+        names = ", ".join(f"`{name}`" for name in compared)
+        if f"{first} that differs among {names}" not in flat:
+            yield "the fields of two orders with one identifier are not compared in the order that the document says"
 
 
 COMPARISONS: tuple[Comparison, ...] = (
@@ -342,6 +362,10 @@ DIFFERENCES: tuple[tuple[Comparison, str, str], ...] = (
         "| `name` | `Currency:` |\n| `currency` | `Name:` |",
     ),
     (compared_fields, "`creditor`, `amount`,", "`amount`, `creditor`,"),
+    (compared_fields, "`payments`, `count`,", "`count`, `payments`,"),
+    (messages_and_fields, "| list 1–1000 of payment |", "| list 1–999 of payment |"),  # noqa: RUF001
+    (messages_and_fields, "#### refused payment", "#### accepted payment"),
+    (enumerations, "`PART` (partly settled)", "`PDNG` (partly settled)"),
 )
 
 

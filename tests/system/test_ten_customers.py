@@ -26,6 +26,7 @@ from keyring import messages as openpgp
 from protocol.messages import NumberedReceipt
 from protocol.receipts import LogEntry, check_inclusion
 from protocol.stages import Stage
+from tests.singles import single
 from tests.system import crafted
 from tests.system.town import EIGHT, NUMBERS, Person, Stand, Town, standing, submit
 
@@ -91,7 +92,7 @@ def proven(view: BankView, heads: dict[bytes, KeptHead], answer: NumberedReceipt
     message = answer.receipt.head
     if message not in heads:
         heads[message] = view.open_head(message)
-    return check_inclusion(answer.receipt, heads[message].head)
+    return single(check_inclusion(answer.receipt, heads[message].head))
 
 
 def test_trial_01_ten_customers_send_a_hundred_transfers_each(big_stand: Stand) -> None:
@@ -165,7 +166,7 @@ def test_trial_18_killed_in_the_middle_every_receipted_transfer_is_there_and_non
                     unsent.add((person.number, name))
                 else:
                     assert outcome.entry
-                    entries.append(outcome.entry)
+                    entries.append(single(outcome.entry))
                 settled.release()
         return entries
 
@@ -173,7 +174,7 @@ def test_trial_18_killed_in_the_middle_every_receipted_transfer_is_there_and_non
         with person.opened() as home:
             found = [sending.send_again(home, order).entry for order in home.store.in_doubt()]
             assert not home.store.in_doubt()
-        return [entry for entry in found if entry]
+        return [single(entry) for entry in found if entry]
 
     def strike() -> None:
         for _ in range(strike_after):

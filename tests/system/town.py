@@ -22,6 +22,7 @@ from protocol.orders import TransferOrder
 from protocol.receipts import LogEntry
 from protocol.stages import Stage
 from protocol.transport import Address
+from tests.singles import single
 from tests.system.programs import Done, Serving, free_port, run, run_here
 from tests.system.proxy import Proxy
 from tests.system.witness import require_second_opinion
@@ -287,7 +288,7 @@ class Stand:
     def entries(self) -> tuple[LogEntry, ...]:
         """Every decision in the log."""
         with BankHome.open(self.home).open_ledger() as ledger:
-            return tuple(each.entry for each in accounts.transfers(ledger, lines=100_000))
+            return tuple(single(each.entry) for each in accounts.transfers(ledger, lines=100_000))
 
     def postings(self, debtor: str, identifier: str) -> int:
         """How often money moved under this identifier."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from customer import sending
+from customer import sending, wishes
 from customer.errors import NotSent, OutcomeUnknown, RefusedByBank
 from customer.sending import Wish
 from protocol.receipts import Receipt
@@ -47,7 +47,7 @@ def test_trial_41_trial_09_the_same_order_many_times_through_a_bad_network(
                 receipts.append(outcome.receipt)
 
     with alice.opened() as home:
-        home.store.put(sending._made(home, WISH, home.config.customer.stage))  # one order, whoever sends it first
+        home.store.put(wishes.made(home, WISH, home.config.customer.stage))  # one order, whoever sends it first
     with stand.between(alice) as proxy, ThreadPoolExecutor(SENDERS) as pool:
         sent = [pool.submit(send_again_and_again, number) for number in range(SENDERS)]
         fault(Struck(stand, proxy, random.Random(seed)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from customer import conversing, sending
+from customer import conversing, sending, wishes
 from customer.sending import Outcome, Wish
 from customer.store import State
 from protocol.codes import Reason
@@ -118,7 +118,7 @@ def test_trial_12_retries_for_which_there_is_no_room_are_told_busy_and_use_up_no
 def test_trial_09_a_thousand_times_at_once_over_tcp_is_one_posting_and_one_receipt(stand: Stand) -> None:
     alice = settled(stand.person("2001"))
     with alice.opened() as home:
-        order = sending._made(home, WISH, Stage.SIGNED)
+        order = wishes.made(home, WISH, Stage.SIGNED)
     start = threading.Barrier(SESSIONS)
 
     def many(_: int) -> list[NumberedReceipt]:

@@ -19,6 +19,7 @@ from protocol.errors import ProtocolError
 from protocol.messages import AskBalance, Balance
 from protocol.receipts import LogEntry
 from protocol.stages import Stage
+from tests.singles import single, single_order
 from tests.system.town import Person, Stand
 from tests.trials.history import Ended, History, Look, Try
 
@@ -80,7 +81,8 @@ class Workload:
                     case "again" if made:
                         order = home.store.find(f"t-{draw.randrange(made)}")
                         if order:
-                            self._try(home, order.order.creditor, order.order.amount, order.identifier, _again(order))
+                            first = single_order(order.order)
+                            self._try(home, first.creditor, first.amount, order.identifier, _again(order))
                     case "look":
                         self._look(home)
                     case _:
@@ -134,7 +136,7 @@ class Workload:
         with person.opened() as home:
             while orders := home.store.in_doubt():
                 for order in orders:
-                    made = order.order
+                    made = single_order(order.order)
                     self._try(home, made.creditor, made.amount, order.identifier, _again(order))
                 assert time.monotonic() < deadline, f"{len(orders)} orders of {person.number} stay in doubt"
             self._look(home)
@@ -147,7 +149,7 @@ class Workload:
     def _log(self) -> tuple[list[LogEntry], list[int]]:
         with BankHome.open(self.stand.home).open_ledger() as ledger:
             found = accounts.transfers(ledger, lines=1_000_000)
-        return [each.entry for each in found], [each.leaf for each in found]
+        return [single(each.entry) for each in found], [each.leaf for each in found]
 
 
 def _first(wish: Wish) -> Act:

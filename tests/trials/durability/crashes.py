@@ -18,18 +18,20 @@ from sqlalchemy import func, select
 
 from bank import schema
 from bank.home import BankHome
-from customer import conversing, sending
+from customer import conversing, sending, wishes
 from customer.errors import CustomerError, NotProven
 from customer.home import CustomerHome, World
 from customer.sending import Wish
 from customer.session import Conversation
 from customer.store import State
 from customer.wire import Event
+from customer.wishes import BulkWish
 from keyring.errors import KeyringError
 from protocol import messages
 from protocol.codes import Status
 from protocol.errors import ProtocolError
 from protocol.messages import NumberedReceipt, SubmitOrder
+from protocol.orders import Payment
 from protocol.receipts import decode_entry
 from protocol.stages import Stage
 from tests.system.town import Person, Stand
@@ -92,7 +94,7 @@ class Line(threading.Thread):
     def _send(self, home: CustomerHome, talk: Conversation) -> None:
         """Some orders at once, each in the outbox before the first is sent."""
         view = conversing.view_in(home, talk)
-        orders = [sending._made(home, self._wish(), self._stage) for _ in range(self._draw.randrange(1, 4))]
+        orders = [wishes.made(home, self._wish(), self._stage) for _ in range(self._draw.randrange(1, 4))]
         for order in orders:
             home.store.put(order)
         deliveries = [sending._Delivery(home, order, fresh=True) for order in orders]
@@ -103,10 +105,13 @@ class Line(threading.Thread):
             if isinstance(answer, NumberedReceipt):
                 delivery._accepted(answer.receipt, talk, view)
 
-    def _wish(self) -> Wish:
+    def _wish(self) -> Wish | BulkWish:
         cents = self._draw.randrange(1, 300)
         amount = TOO_MUCH if self._draw.random() < 0.1 else f"{cents // 100}.{cents % 100:02d}"
-        return sending._checked(Wish(self._creditor, amount, "", "EUR", stage=self._stage))
+        if self._draw.random() < 0.2:
+            payments = tuple(Payment(amount, self._creditor, f"{place}") for place in range(3))
+            return BulkWish(payments, f"{3 * float(amount):.2f}", "EUR", "atomic", self._stage)
+        return wishes.checked(Wish(self._creditor, amount, "", "EUR", stage=self._stage))
 
     def _watch(self, event: Event) -> None:
         """Whatever receipt arrives counts, also if the connection breaks before the program has read it."""

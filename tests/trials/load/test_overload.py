@@ -30,15 +30,15 @@ DEPOSITS = 1
 
 def test_trial_38_places_are_bounded_for_all_and_for_each_and_come_back() -> None:
     admission = Admission(places=10, places_per_customer=8)
-    with admission.places("1001", 9) as first:
+    with admission.places("1001", [100] * 9) as first:
         assert first == 8
-        with admission.places("1001", 1) as more, admission.places("1002", 5) as others:
+        with admission.places("1001", [100] * 1) as more, admission.places("1002", [100] * 5) as others:
             assert (more, others) == (0, 2)
-        with admission.places("1002", 1) as again:
+        with admission.places("1002", [100] * 1) as again:
             assert again == 1
-    with pytest.raises(ZeroDivisionError), admission.places("1001", 8):
+    with pytest.raises(ZeroDivisionError), admission.places("1001", [100] * 8):
         raise ZeroDivisionError
-    with admission.places("1001", 64) as whole, admission.places("1002", 64) as rest:
+    with admission.places("1001", [100] * 64) as whole, admission.places("1002", [100] * 64) as rest:
         assert (whole, rest) == (8, 2)
     assert not admission._taken
 
