@@ -110,6 +110,15 @@ _TWO_SIGNATURES: Final = (
 SAID: Final[Mapping[str, tuple[str | bytes, ...]]] = MappingProxyType(
     {
         "addresses": ("127.0.0.1:7401", "[::1]:7401", "bank.example:1", "[fe80::1%eth0]:65535", "x:65536", "[x]:1"),
+        "payment_files": (
+            'to,amount,description\n1002,25.00,rent\n1003,17.5,"rent, March"\n',
+            "\ufeffdescription,to,amount\r\n\r\nrent,1002,25\r\nrent,1002,25\r\n",
+            'to,amount,description\n1001,0,x\nabc,-5,\u202e\n1002,5\n1002,1e3,"x\ny"\n',
+            'to,amount,description\n1002,5.00,"rent\n',
+            "to;amount;description\n1002;5,00;rent\n",
+            "to,amount,description\n1002,10000000000000.00,x\n1002,0.01,x\n",
+            b"to,amount,description\n1002,5.00,caf\xe9\n",
+        ),
         "instructions": ("Step 1\n```sh\ngpg --verify\nsha256sum x\n```\nStep 2\n```sh\nopenssl\n```\n",),
         "explanations": (
             _LITERAL,

@@ -121,6 +121,12 @@ def _of_content() -> Iterator[tuple[str, bytes]]:
             yield "transfer_orders", data
     for vector in _vectors("orders"):
         yield "transfer_orders", bytes.fromhex(vector["content"])
+    for vector in _vectors("bulk"):
+        for target in ("signed_content", "transfer_orders", "bulk_orders"):
+            if len(vector["order"]) < 4000:
+                yield target, bytes.fromhex(vector["order"])
+        if vector["entry"]:
+            yield "signed_content", bytes.fromhex(vector["entry"])
     yield "single_receipts", encoded(TransferReceipt)
     yield "submitted_orders", _first_order().replace(b"0123456789ABCDEF0123456789ABCDEF01234567", b"B" * 40)
     for vector in _vectors("receipts")[::3]:

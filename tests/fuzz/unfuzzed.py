@@ -63,6 +63,7 @@ UNFUZZED: Final[Mapping[str, str]] = MappingProxyType(
         "customer/ceremony.py:_existing": _PASSES_ON,
         "customer/evidence.py:_proves": "hashes of a form that the type demands; the type is fuzzed by single_receipts",
         "customer/home.py:CustomerHome.open": _PASSES_ON,
+        "customer/payments.py:read": _PASSES_ON,
         "customer/revoking.py:revoke": "the certificate goes to gpg alone, in an empty home",
         "customer/session.py:Session.open": "the type Opened is fuzzed by every_message, the share by shares",
         "customer/session.py:Session._received": "the type SessionProof is fuzzed by every_message",

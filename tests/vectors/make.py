@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tests.vectors.bulk import bulk_vectors
 from tests.vectors.given import BANK, ENTRY, HEAD, ORDER, REFUSAL, REFUSED, TIME, base64_of, canonical, secret, sha256
 from tests.vectors.texts import amount_vectors, letter_vectors, password_vectors
 from tests.vectors.trees import beginning_vectors, merkle_vectors, receipt_vectors
@@ -271,6 +272,7 @@ FILES: tuple[tuple[str, Callable[[], Any]], ...] = (
     ("canonical.json", canonical_vectors),
     ("schedule.json", schedule_vectors),
     ("orders.json", order_vectors),
+    ("bulk.json", bulk_vectors),
     ("merkle.json", merkle_vectors),
     ("receipts.json", receipt_vectors),
     ("beginnings.json", beginning_vectors),
