@@ -32,11 +32,12 @@ class BadLine:
 
 
 class BadPayments(CustomerError):
-    """The file cannot be sent; ``lines`` are all that must be corrected."""
+    """The file cannot be sent; ``sentences`` (about the whole) and ``lines`` are all that must be corrected."""
 
     def __init__(self, name: str, sentences: tuple[str, ...], lines: tuple[BadLine, ...]) -> None:
-        told = "\n".join((*sentences, *(str(each) for each in lines)))
-        super().__init__(f"{name} cannot be sent; nothing was signed. Correct this:\n{told}")
+        count = len(sentences) + len(lines)
+        super().__init__(f"{name} cannot be sent as it is ({count} to correct, see above). Nothing was signed or sent.")
+        self.sentences = sentences
         self.lines = lines
 
 

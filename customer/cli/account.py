@@ -44,6 +44,7 @@ def statement(
 ) -> None:
     """List the bookings of your account, oldest first; looking changes nothing."""
     from customer import looking
+    from protocol.messages import description_of
 
     with open_home(home, letter=letter, passphrase_file=passphrase_file) as customer:
         found = looking.statement(customer, stage_of(customer, stage), after)
@@ -57,7 +58,7 @@ def statement(
         "reference",
         "transfer_identifier",
     )
-    rows = [{name: getattr(line, name) for name in columns} for line in found.lines]
+    rows = [{name: getattr(line, name) for name in (*columns, "payment", "payments")} for line in found.lines]
     if as_json:
         facts = {
             "customer": found.customer,
@@ -70,6 +71,8 @@ def statement(
         click.echo(json_text(facts))
         return
     if rows:
+        for row, line in zip(rows, found.lines, strict=True):
+            row["description"] = description_of(line)
         shown = [["" if row[name] is None else row[name] for name in columns] for row in rows]
         headers = [name.replace("transfer_", "") for name in columns]
         click.echo(table(shown, headers, right=("booking", "amount", "balance")))

@@ -16,9 +16,18 @@ _HOME = with_home("CUSTOMER_HOME")
 
 @click.command(epilog='Example: customer send --to 1002 --amount 25.00 --description "rent"')
 @_HOME
-@click.option("--to", "creditor", required=True, metavar="NUMBER", help="Customer number of the recipient.")
-@click.option("--amount", required=True, metavar="DECIMAL", help="Such as 25.00.")
-@click.option("--description", default="", help="What it is for, for the recipient; at most 140 characters.")
+@click.option("--to", "creditor", metavar="NUMBER", help="Customer number of the recipient.")
+@click.option("--amount", metavar="DECIMAL", help="Such as 25.00.")
+@click.option("--description", help="What it is for, for the recipient; at most 140 characters.")
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="CSV",
+    help="Many payments in one order: a file (UTF-8) with the columns to,amount,description, named in its first line. "
+    "All of them are made, or none.",
+)
+@click.option("--best-effort", is_flag=True, help="With --file: make each payment that can be made.")
+@click.option("--yes", is_flag=True, help="With --file: send without asking (--json never asks).")
 @click.option("--currency", metavar="CODE", help="Default: the currency of your account.")
 @with_stage
 @click.option(
@@ -35,9 +44,12 @@ _HOME = with_home("CUSTOMER_HOME")
 def send(
     context: click.Context,
     home: Path,
-    creditor: str,
-    amount: str,
-    description: str,
+    creditor: str | None,
+    amount: str | None,
+    description: str | None,
+    file: Path | None,
+    best_effort: bool,
+    yes: bool,
     currency: str | None,
     stage: str | None,
     identifier: str | None,
@@ -46,14 +58,16 @@ def send(
     show_wire: bool,
     as_json: bool,
 ) -> None:
-    """Send money, and wait for the bank's signed receipt.
+    """Send money, and wait for the bank's signed receipt; many payments at once with --file payments.csv.
 
-    Exit codes: 0 posted, 1 refused by the bank, 2 nothing was sent, 3 outcome unknown (`customer resume` finds out).
+    Exit codes: 0 posted, 1 refused by the bank (with --file: all of the payments, or some), 2 nothing was sent, 3
+    outcome unknown (`customer resume` finds out).
     """
+    _require_whole(creditor, amount, description, file, best_effort=best_effort, yes=yes)
     from customer.cli.show import outcome_facts, outcome_text
     from customer.home import World
-    from customer.sending import Wish
     from customer.sending import send as deliver
+    from customer.wishes import Wish
 
     world = None
     if show_wire:
@@ -61,22 +75,44 @@ def send(
 
         world = World(watch=printer(to_stderr=as_json))
     with open_home(home, letter=letter, passphrase_file=passphrase_file, world=world) as customer:
-        wish = Wish(
-            creditor=creditor,
-            amount=amount,
-            description=description,
-            currency=currency or customer.config.customer.currency,
-            stage=Stage(stage) if stage else None,
-            identifier=identifier,
-        )
+        currency = currency or customer.config.customer.currency
+        chosen = Stage(stage) if stage else None
         try:
-            outcome = deliver(customer, wish)
+            if file:
+                from customer.cli import bulk
+
+                wanted = bulk.Wanted(file, currency, best_effort, chosen, identifier)
+                outcome = bulk.send(customer, wanted, assured=yes or as_json, as_json=as_json)
+            else:
+                wish = Wish(str(creditor), str(amount), description or "", currency, chosen, identifier)
+                outcome = deliver(customer, wish)
         except OutcomeUnknown as error:
             if as_json:
                 click.echo(json_text({"status": "unknown", "transfer_identifier": error.identifier}))
             raise
     click.echo(json_text(outcome_facts(outcome)) if as_json else outcome_text(outcome))
     context.exit(0 if outcome.posted else REFUSED)
+
+
+def _require_whole(
+    creditor: str | None,
+    amount: str | None,
+    description: str | None,
+    file: Path | None,
+    *,
+    best_effort: bool,
+    yes: bool,
+) -> None:
+    """One payment by its options, or many by a file."""
+    if file is not None:
+        if (creditor, amount, description) != (None, None, None):
+            raise click.UsageError("The payments stand in the file; leave out --to, --amount and --description.")
+        return
+    for option, value in (("--to", creditor), ("--amount", amount)):
+        if value is None:
+            raise click.UsageError(f"Missing option '{option}'.")
+    if best_effort or yes:
+        raise click.UsageError("--best-effort and --yes go with --file.")
 
 
 @click.command(epilog="Example: customer outbox")
@@ -107,6 +143,8 @@ def outbox(home: Path, as_json: bool) -> None:
             "reference",
             "transfer_identifier",
         )
+        for row in rows:
+            row["to"] = row["to"] or f"{row['payments']} payments"
         shown = [["-" if row[name] is None else row[name] for name in columns] for row in rows]
         click.echo(table(shown, [name.replace("transfer_", "") for name in columns], right=("amount",)))
 
