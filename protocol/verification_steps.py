@@ -182,7 +182,7 @@ def _order_signature(stage: Stage) -> Step:
         "Who signed the order, and what it says",
         f"""\
 The order is signed by the key in `customer.pgp` itself, by no subkey of it. {vouched} What was signed has exactly the
-fields of an order, each once; it is printed.""",
+fields of an order, each once; it is printed. {_MANY}""",
         f"""
 (
 set -e
@@ -196,21 +196,29 @@ echo 'ok: the order is signed'
     )
 
 
+_MANY: Final = "An order of the type `bulk-order` has many `payments`; they are counted from 1."
+
 _ORDER_FORM: Final = r"""
 text='"([^"\]|\\.)*"'
 test "$(wc -l <"$WORK/order.json")" -eq 0
 test "$(grep -c '[[:cntrl:]]' "$WORK/order.json")" -eq 0
+payment='[{]"amount":'"$text"',"creditor":'"$text"',"description":'"$text"'[}]'
 grep -Eqx '[{]"amount":'"$text"',"bank":"[0-9A-F]{40}","certificate":("[0-9a-f]{64}"|null),"created":"[0-9TZ:-]+",'\
 '"creditor":'"$text"',"currency":'"$text"',"debtor":"[0-9A-Za-z-]{1,16}","description":'"$text"','\
-'"transfer_identifier":"[0-9A-Za-z-]+","type":"transfer-order","version":[12][}]' "$WORK/order.json"
+'"transfer_identifier":"[0-9A-Za-z-]+","type":"transfer-order","version":[12][}]' "$WORK/order.json" ||
+grep -Eqx '[{]"bank":"[0-9A-F]{40}","certificate":("[0-9a-f]{64}"|null),"count":[0-9]+,"created":"[0-9TZ:-]+",'\
+'"currency":'"$text"','\
+'"debtor":"[0-9A-Za-z-]{1,16}","execution":"(atomic|best-effort)","payments":\['"$payment(,$payment)*"'\],'\
+'"sum":'"$text"',"transfer_identifier":"[0-9A-Za-z-]+","type":"bulk-order","version":2[}]' "$WORK/order.json"
 cat "$WORK/order.json"
 echo
 """.strip()
 
 _UNSIGNED_ORDER: Final = Step(
     "What the order says",
-    """\
-The order is not signed, so there is nothing to judge. It has the fields of an order, each once; it is printed.""",
+    f"""\
+The order is not signed, so there is nothing to judge. It has the fields of an order, each once; it is printed.
+{_MANY}""",
     f"""
 (
 set -e
@@ -271,7 +279,7 @@ set -e
 bank=$(cat "$WORK/receipt/signer")
 grep -q '^{{"bank":"'"$bank"'","entry":{{' "$WORK/receipt.json"
 grep -Fq ',"type":"transfer-receipt",' "$WORK/receipt.json"
-grep -Fq ',"bank":"'"$bank"'",' "$WORK/order.json"
+grep -q '[{{,]"bank":"'"$bank"'",' "$WORK/order.json"
 echo "bank's key $bank"
 echo 'ok: the receipt is signed by the bank that the order names'
 )
@@ -294,14 +302,17 @@ def _answer(stage: Stage) -> Step:
 
 Printed are when the bank decided (`booked`), the `status`, the `reason` and the bank's `reference`. The status `ACSC`
 says that the amount was booked. `RJCT` says that the order was refused and nothing was booked; the reason tells why
-(ISO 20022, for instance `AM04`: the balance did not suffice).""",
+(ISO 20022, for instance `AM04`: the balance did not suffice). Of a `bulk-order`, `ACSC` says that all payments were
+booked, and `PART` that all were but those printed by their number (`payment`) with the reason; with `RJCT` these are
+the ones that were in the way. `posted` is what was booked in all, and `reference` that of the first payment booked.""",
         f"""
 (
 set -e
 {file}
 grep -Fq '"order":"'"$(sha256sum <"$WORK/order.json" | cut -c 1-64)"'"' "$WORK/receipt.json"
 grep -Fq '"stage":"{stage.value}"' "$WORK/receipt.json"
-grep -Eo '"(booked|reason|reference|status)":("[^"]*"|null)' "$WORK/receipt.json"
+grep -Eo '[{{]"field":"[^"]*","payment":[0-9]+,"reason":"[^"]*"[}}]|'\\
+'"(booked|execution|posted|reason|reference|status)":("[^"]*"|null)' "$WORK/receipt.json"
 echo 'ok: this is what the bank decided about this order'
 )
 """,

@@ -17,10 +17,10 @@ from keyring.certification import Certification
 from keyring.home import Home
 from keyring.signature import HeadSigner
 from protocol import canonical, merkle
-from protocol.codes import Status
+from protocol.codes import GroupStatus, Reason, Status
 from protocol.evidence import Certificates
-from protocol.orders import TransferOrder, encode_order, format_time
-from protocol.receipts import LogEntry, TreeHead
+from protocol.orders import BulkOrder, Payment, TransferOrder, encode_order, format_time
+from protocol.receipts import BulkEntry, LogEntry, RefusedPayment, TreeHead
 from protocol.stages import Stage
 
 DAY = 86_400
@@ -155,6 +155,43 @@ class World:
         )
         return msgspec.structs.replace(order, **changes)
 
+    def bulk_case(self, stage: Stage = Stage.CERTIFIED, payments: int = 3) -> "Case":
+        """A bulk order made as far as possible: the second of its payments was refused."""
+        case = self.case(stage, x509=True)
+        description = 'Lohn "M\u00e4rz", },{"amount":"9" \\ & $(true) `true` "debtor":"1002"'
+        order = BulkOrder(
+            bank=self.bank.fingerprint,
+            certificate=case.order.certificate,
+            count=payments,
+            created=format_time(self.ordered),
+            currency="EUR",
+            debtor="1001",
+            execution="best-effort",
+            payments=(Payment("1.00", "1002", description),) * payments,
+            sum=f"{payments}.00",
+            transfer_identifier="B-1",
+        )
+        content = encode_order(order)
+        entry = BulkEntry(
+            booked=format_time(self.ordered + 5),
+            count=order.count,
+            currency=order.currency,
+            debtor=order.debtor,
+            execution=order.execution,
+            field="payments",
+            order=canonical.digest(content),
+            posted=f"{payments - 1}.00",
+            reason=Reason.PAYMENTS,
+            reference="B-7",
+            refused=(RefusedPayment(field="creditor", payment=2, reason=Reason.ACCOUNT_BLOCKED),),
+            salt="0f" * 16,
+            stage=stage.value,
+            status=GroupStatus.PARTLY,
+            sum=order.sum,
+            transfer_identifier=order.transfer_identifier,
+        )
+        return replace(case, content=content, bulk=entry)
+
     def case_of(self, key: bytes, signer: Party) -> "Case":
         """Alice's order, of which ``key`` is said to be the debtor's and which ``signer`` signs."""
         order = self.order(certificate=canonical.digest(key))
@@ -237,6 +274,8 @@ class Case:
     at: int | None = None
     by: Party | None = None
     certificates: Certificates | None = None
+    bulk: BulkEntry | None = None
+    """The entry, where ``content`` is a bulk order's; then ``order`` does not count."""
 
     def sent(self) -> bytes | None:
         if self.message is not None or not self.stage.orders_are_signed:
@@ -259,7 +298,7 @@ class Case:
             status=Status.SETTLED,
             transfer_identifier=self.order.transfer_identifier,
         )
-        data = canonical.encode(msgspec.structs.replace(entry, **self.entry_changes))
+        data = canonical.encode(msgspec.structs.replace(self.bulk or entry, **self.entry_changes))
         before, after = merkle.leaf_hash(b"before"), merkle.leaf_hash(b"after")
         root = merkle.node_hash(merkle.node_hash(before, merkle.leaf_hash(data)), after).hex()
         at = self.world.ordered + 10

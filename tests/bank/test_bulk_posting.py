@@ -71,7 +71,7 @@ def legs(bank: Bank) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in rows]
 
 
-def test_trial_05_an_atomic_bulk_order_is_one_entry_and_a_booking_for_each_payment(town: Bank) -> None:
+def test_an_atomic_bulk_order_is_one_entry_and_a_booking_for_each_payment(town: Bank) -> None:
     before = town.count("entry")
     entry = posted(town, bulk(town, ("1002", "10"), ("1003", "20.5"), ("1002", "1")))
     assert (entry.status, entry.posted, entry.refused, entry.reason) == (GroupStatus.SETTLED, "31.50", (), None)
@@ -90,7 +90,7 @@ def test_trial_05_an_atomic_bulk_order_is_one_entry_and_a_booking_for_each_payme
 
 
 @pytest.mark.parametrize("execution", ["atomic", "best-effort"])
-def test_trial_05_refused_payments_are_named_and_atomic_books_nothing(town: Bank, execution: str) -> None:
+def test_refused_payments_are_named_and_atomic_books_nothing(town: Bank, execution: str) -> None:
     submission = bulk(town, ("1002", "60"), ("1009", "1"), ("1003", "50"), ("1003", "40"), execution=execution)
     entry = posted(town, submission)
     named = [(each.payment, each.reason, each.field) for each in entry.refused]

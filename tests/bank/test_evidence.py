@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bank.evidence import Keys, SentOrder, make_evidence
+from bank.evidence import EvidenceRefused, Keys, SentOrder, make_evidence
 from bank.revocations import RevocationLists
 from ca import bridge
 from keyring import certification, keys, messages, packets
@@ -18,6 +18,7 @@ from keyring.home import Home
 from keyring.signature import HeadSigner
 from protocol import canonical, evidence
 from protocol.codes import Reason, Status
+from protocol.limits import PAYMENTS_IN_ORDER
 from protocol.orders import encode_order, format_time
 from protocol.stages import Stage
 from tests.bank.certificate_tamperings import CERTIFICATE_TAMPERINGS
@@ -210,6 +211,28 @@ def test_refused_transfer_has_evidence_of_the_refusal(world: World, verify: Veri
     assert accepted(files, run)
     assert '"status":"RJCT"' in run.output
     assert '"reason":"AM04"' in run.output
+
+
+@pytest.mark.parametrize("stage", [Stage.CERTIFIED, Stage.SESSION])
+def test_trial_47_a_bulk_order_has_evidence_with_the_result_of_every_payment(
+    world: World, verify: Verify, stage: Stage
+) -> None:
+    case = world.bulk_case(stage, payments=3 if stage is Stage.SESSION else PAYMENTS_IN_ORDER)
+    files = case.files()
+    run = verify(files)
+    assert accepted(files, run), run.output
+    assert case.content.decode() in run.output
+    for line in ('"status":"PART"', '{"field":"creditor","payment":2,"reason":"AC06"}', '"reason":"payments"'):
+        assert line in run.output.splitlines()
+    # Its honest twin done, a folder with another list of payments, and one whose receipt has other results.
+    other = case.content.replace(b'"amount":"1.00"', b'"amount":"9.00"', 1)
+    name = evidence.ORDER_CONTENT if stage is Stage.SESSION else evidence.ORDER
+    forged = other if stage is Stage.SESSION else world.alice.sign(other, world.ordered)
+    assert not accepted(files, verify({**files, name: forged}))
+    extended = case.content.replace(b'"payments":[', b'"payments":[{"amount":"1.00","creditor":"1002"},', 1)
+    unknown = replace(case, content=extended, entry_changes={"order": canonical.digest(extended)})
+    with pytest.raises(EvidenceRefused):
+        unknown.files()
 
 
 @pytest.mark.parametrize("stage", [Stage.PASSWORD, Stage.SESSION])

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from functools import cache
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from protocol import evidence
 from protocol.evidence import Certificates, EvidenceError, Kind, Parts, assemble, commands, kinds, require_folder
-from protocol.orders import TransferOrder, encode_order
+from protocol.orders import BulkOrder, Payment, TransferOrder, encode_order
 from protocol.stages import Stage
 
 CERTIFIED = Parts(
@@ -144,13 +145,17 @@ def test_what_is_not_proven_is_said(kind: Kind) -> None:
     assert ("no authority vouches for it here" in words) == (not kind.bank_certified)
 
 
-def form_of_an_order() -> "re.Pattern[str]":
-    """The regular expression in the commands that an order must match, as Python reads it."""
+@cache
+def form_of_an_order(first: str = "amount") -> "re.Pattern[str]":
+    """The regular expression that an order must match whose first field this is, as the shell hands it to grep."""
     script = "".join(commands(kinds()[0].instructions()))
-    found = re.search(r"grep -Eqx ('\[\{\]\"amount.*?'1?\[?\}?\]?) \"\$WORK/order.json\"", script, re.DOTALL)
-    assert found is not None
-    pattern = found[1].replace("\\\n", "").replace("'\"$text\"'", r'"([^"\\]|\\.)*"').replace("''", "").strip("'")
-    return re.compile(pattern)
+    assigned = re.findall(r"^(?:text|payment)='.*'$", script, re.MULTILINE)
+    asked = re.search(rf"grep -Eqx ('\[\{{\]\"{first}.*?) \"\$WORK/order.json\"", script, re.DOTALL)
+    assert asked is not None
+    told = "\n".join((*assigned, f"printf %s {asked[1]}"))
+    done = subprocess.run(["sh", "-ec", told], capture_output=True, text=True, timeout=20, check=True)
+    # A backslash in brackets is itself for grep, and Python wants two.
+    return re.compile(done.stdout.replace(r'[^"\]', r'[^"\\]'))
 
 
 printable = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")), max_size=30)
@@ -176,6 +181,34 @@ def test_every_order_has_the_form_that_the_commands_ask_for(
     assert form_of_an_order().fullmatch(content)
     assert re.findall(r'"(\w+)":', form_of_an_order().pattern) == sorted(msgspec.json.decode(content))
     assert not form_of_an_order().fullmatch(content.replace('"debtor":"1001"', '"debtor":"1001","debtor":"1002"'))
+
+
+@given(amount=printable, creditor=printable, description=printable, currency=printable, certificate=digests)
+def test_every_bulk_order_has_the_form_that_the_commands_ask_for(
+    amount: str, creditor: str, description: str, currency: str, certificate: str | None
+) -> None:
+    order = BulkOrder(
+        bank="A" * 40,
+        certificate=certificate,
+        count=2,
+        created="2026-01-31T09:30:00Z",
+        currency=currency[:8],
+        debtor="1001",
+        execution="best-effort",
+        payments=(Payment(amount, creditor, description), Payment("1.00", "1002", "")),
+        sum=amount,
+        transfer_identifier="T-1",
+    )
+    content, form = encode_order(order).decode(), form_of_an_order("bank")
+    assert form.fullmatch(content)
+    fields = [name for name in re.findall(r'"(\w+)":', form.pattern) if name not in Payment.__struct_fields__]
+    assert fields == sorted(msgspec.json.decode(content))
+    for honest, doubled in (
+        ('"debtor":"1001"', '"debtor":"1001","debtor":"1002"'),
+        ('"amount":"1.00"', '"amount":"1.00","amount":"9.00"'),
+        ('"payments":[', '"payments":[],"payments":['),
+    ):
+        assert not form.fullmatch(content.replace(honest, doubled))
 
 
 def test_names_are_flat_and_known() -> None:
