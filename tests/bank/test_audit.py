@@ -89,8 +89,8 @@ TAMPERED = {
         "booking 4 of 1003",
     ),
     "booking dropped": ("DELETE FROM booking WHERE leaf = 3 AND amount_minor > 0", "booking 4 of 1003"),
-    "booking added": ("INSERT INTO booking VALUES ('1003', 9, 500, 1000, 4)", "booking 9 of 1003"),
-    "booking of no entry": ("INSERT INTO booking VALUES ('1003', 9, 500, 1000, 99)", "booking 9 of 1003"),
+    "booking added": ("INSERT INTO booking VALUES ('1003', 9, 500, 1000, 4, NULL, NULL)", "booking 9 of 1003"),
+    "booking of no entry": ("INSERT INTO booking VALUES ('1003', 9, 500, 1000, 99, NULL, NULL)", "booking 9 of 1003"),
     "booking balance rewritten": (
         "UPDATE booking SET balance_after_minor = 0 WHERE leaf = 3 AND amount_minor > 0",
         "booking 4 of 1003",

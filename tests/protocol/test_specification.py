@@ -30,6 +30,7 @@ from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.errors import MalformedContent
 from protocol.frames import FrameType
 from protocol.stages import Stage
+from tests.protocol.document import example, sections, tables
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, beginnings, ca.messages, ca.requests, ca.notices)
@@ -45,47 +46,6 @@ UNSEEN_BY_CLIENTS = {
     },
     ca.config.Limits: {"open_requests", "open_request_days", "notices", "notices_per_customer", "verifications"},
 }
-
-Rows = list[tuple[str, ...]]
-
-
-# --- the document ---------------------------------------------------------------------------------------------------
-
-
-def tables(text: str, *header: str) -> Rows:
-    """The rows of all tables with this header, cells without the backquotes around them."""
-    found: Rows = []
-    lines = text.split("\n")
-    for place, line in enumerate(lines):
-        if cells(line) != header:
-            continue
-        for row in lines[place + 2 :]:
-            if not row.startswith("|"):
-                break
-            found.append(cells(row))
-    return found
-
-
-def cells(line: str) -> tuple[str, ...]:
-    if not line.startswith("|"):
-        return ()
-    return tuple(cell.strip().strip("`") for cell in line.strip().strip("|").split("|"))
-
-
-def sections(text: str) -> dict[str, str]:
-    """What stands under each heading of the fourth level, by the message's name."""
-    parts = re.split(r"^#{2,4} (.*)$", text, flags=re.MULTILINE)
-    marks = re.findall(r"^(#{2,4}) ", text, flags=re.MULTILINE)
-    return {
-        title.strip("`"): body
-        for mark, title, body in zip(marks, parts[1::2], parts[2::2], strict=True)
-        if mark == "####"
-    }
-
-
-def example(section: str) -> bytes | None:
-    found = re.search(r"^```json\n(.*?)\n```$", section, re.MULTILINE | re.DOTALL)
-    return found[1].replace("\n", "").encode() if found else None
 
 
 # --- the code -------------------------------------------------------------------------------------------------------
