@@ -1,7 +1,10 @@
 """The tables, sections and examples of docs/protocol.md, as the tests read them."""
 
 import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 Rows = list[tuple[str, ...]]
 
 
@@ -39,3 +42,10 @@ def sections(text: str) -> dict[str, str]:
 def example(section: str) -> bytes | None:
     found = re.search(r"^```json\n(.*?)\n```$", section, re.MULTILINE | re.DOTALL)
     return found[1].replace("\n", "").encode() if found else None
+
+
+def differences(what: str, said: Iterable[object], true: Iterable[object]) -> Iterator[str]:
+    written, coded = [str(each) for each in said], [str(each) for each in true]
+    yield from (f"{what}: {each} is in the code and not in the document" for each in coded if each not in written)
+    yield from (f"{what}: {each} is in the document and not in the code" for each in written if each not in coded)
+    yield from (f"{what}: {each} is there twice" for each in sorted(set(written)) if written.count(each) > 1)

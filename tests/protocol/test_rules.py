@@ -12,7 +12,7 @@ from keyring import certification, packets, signature_form, verdict
 from protocol import messages
 from protocol.codes import Reason
 from protocol.errors import MalformedContent
-from tests.protocol.test_specification import DOCUMENT, differences, tables
+from tests.protocol.document import DOCUMENT, differences, tables
 
 BANK = DOCUMENT.parents[1] / "bank"
 

@@ -7,7 +7,6 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +31,6 @@ from protocol.frames import FrameType
 from protocol.stages import Stage
 from tests.protocol.document import example, sections, tables
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, beginnings, ca.messages, ca.requests, ca.notices)
 LIMITING: tuple[ModuleType, ...] = (
     *(limits, frames, records, letter, packets, keys, worker, ca.documents, decide, service),
@@ -125,13 +123,6 @@ def plain(pattern: str) -> str:
 # --- the comparisons; each gives a complaint for every difference ---------------------------------------------------
 
 Comparison = Callable[[str], Iterator[str]]
-
-
-def differences(what: str, said: Iterable[object], true: Iterable[object]) -> Iterator[str]:
-    written, coded = [str(each) for each in said], [str(each) for each in true]
-    yield from (f"{what}: {each} is in the code and not in the document" for each in coded if each not in written)
-    yield from (f"{what}: {each} is in the document and not in the code" for each in written if each not in coded)
-    yield from (f"{what}: {each} is there twice" for each in sorted(set(written)) if written.count(each) > 1)
 
 
 def named_patterns(text: str) -> dict[str, str]:
