@@ -29,7 +29,7 @@ from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.errors import MalformedContent
 from protocol.frames import FrameType
 from protocol.stages import Stage
-from tests.protocol.document import example, sections, tables
+from tests.protocol.document import DOCUMENT, differences, example, sections, tables
 
 SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, beginnings, ca.messages, ca.requests, ca.notices)
 LIMITING: tuple[ModuleType, ...] = (
