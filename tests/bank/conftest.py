@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bank.counter import Counter, at_counter
+from tests.bank.evidence_run import Verify, verifier
 from tests.bank.evidence_world import World, world_in
 from tests.bank.ledgers import Bank
 from tests.bank.town import Town
@@ -30,6 +31,12 @@ def world(make_short_tmp: Callable[[], Path]) -> Iterator[World]:
     """A bank, an authority and customers of a year ago; no test changes them."""
     with world_in(make_short_tmp()) as world:
         yield world
+
+
+@pytest.fixture
+def verify(short_tmp: Path, world: World) -> Verify:
+    """Runs the commands of an evidence folder's VERIFY.md."""
+    return verifier(short_tmp, world)
 
 
 @pytest.fixture(scope="module")
