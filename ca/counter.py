@@ -299,5 +299,5 @@ def _too_often(what: str, per_minute: int, wait_seconds: int) -> DeskRefusal | N
         return None
     again = "in a second" if wait_seconds == 1 else f"in {wait_seconds} seconds"
     return DeskRefusal(
-        True, f"The desk is busy: it takes {per_minute} {what} a minute from one address; come again {again}."
+        True, f"The desk is busy: of {what} it takes {per_minute} a minute from one address; come again {again}."
     )

@@ -1,7 +1,7 @@
 """Every command, bad input for each of its options, and what it prints for scripts."""
 
 COMMANDS = {
-    "ca": ("init serve requests confirm issue list fingerprint reopen revoke crl renew show status publish"),
+    "ca": ("init serve requests confirm issue list fingerprint reopen drop revoke crl renew show status publish"),
     "bank": (
         "init request fetch fingerprint serve open-account deposit withdraw accounts transfers statement evidence "
         "audit status backup restore begin-new-log"
@@ -45,6 +45,10 @@ ca       --publish-url      address       init --home {new} --name CA --passphra
 ca       request            request       reopen --home {ca} zzzz --reason r --operator o
 ca       --reason           --reason      reopen --home {ca} zzzz
 ca       --home             nowhere       reopen --home {nowhere} ffff --reason r
+ca       requests           request       drop --home {ca} zzzz --reason r
+ca       --reason           --reason      drop --home {ca} zzzz
+ca       --notices          notice        drop --home {ca} --notices 9999 --reason r
+ca       --home             nowhere       drop --home {nowhere} ffff --reason r
 ca       certificate        9999          revoke --home {ca} 9999 --reason superseded --passphrase-file {secret}
 ca       --reason           --reason      revoke --home {ca} 1001 --reason boredom --passphrase-file {secret}
 ca       --passphrase-file  nowhere       revoke --home {ca} 1001 --reason superseded --passphrase-file {nowhere}
@@ -217,6 +221,7 @@ BANK_INIT = "init --home {new} --name B --currency EUR --authority-fingerprint {
 # Words that may be anything, and files that are made wherever they are named.
 ANYTHING_GOES = {("ca", "confirm", "--operator"), ("ca", "confirm", "--home"), ("ca", "issue", "--out")} | {
     ("ca", "reopen", "--operator"),
+    ("ca", "drop", "--operator"),
     ("ca", "revoke", "--operator"),
     ("ca", "renew", "--out"),
     ("ca", "issue", "--operator"),
