@@ -6,8 +6,14 @@ from ca.messages import OPEN_STATES, State
 from ca.requests import claimed_request
 from protocol.orders import format_time
 
-SAME_SECONDS: Final = 7 * 24 * 3600
-"""How long the same request is handed in again; the authority takes it for longer, but not for ever."""
+DAY_SECONDS: Final = 24 * 3600
+SAME_SECONDS: Final = 30 * DAY_SECONDS
+"""How long the same request is handed in again: as long as the authority keeps one that waits, by its default.
+
+Were it shorter, whoever mails a second one would be told an identifier under which the authority files nothing.
+"""
+VOUCHED_SECONDS: Final = 7 * DAY_SECONDS
+"""The same for one that a key vouches for, which the authority issues on for 30 days after it was signed."""
 
 
 def still_asks(message: bytes, fingerprint: str, state: State | None, now: float) -> bool:
@@ -18,5 +24,6 @@ def still_asks(message: bytes, fingerprint: str, state: State | None, now: float
     """
     if state is not None and state not in OPEN_STATES:
         return False
-    content = claimed_request(message).content
-    return content.fingerprint == fingerprint and content.created >= format_time(now - SAME_SECONDS)
+    made = claimed_request(message)
+    since = format_time(now - (SAME_SECONDS if made.vouching is None else VOUCHED_SECONDS))
+    return made.content.fingerprint == fingerprint and made.content.created >= since
