@@ -1,6 +1,5 @@
 """The benchmark's command line: measurements in turn, then the table, and the same in build/bench.json."""
 
-import os
 import shutil
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +13,11 @@ from tests.bench.crowds import burst, idle
 from tests.bench.growth import growth
 from tests.bench.latency import latency, send
 from tests.bench.limits import limits
-from tests.bench.orders import sign_orders
 from tests.bench.rates import rates, usual
 from tests.bench.run import Measurement, Progress, Run, Skipped
 from tests.bench.stages import budget
 from tests.bench.stand import standing
-from tests.bench.town import BUILD, CUSTOMERS, BenchTown, town
+from tests.bench.town import BUILD, CUSTOMERS, town
 
 MEASUREMENTS: dict[str, Measurement] = {
     "rates": rates,
@@ -47,7 +45,9 @@ def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, se
     """Measure what transfers cost, beside a plain database and beside the usual way."""
     begun, machine, say = datetime.now(UTC), report.machine(), Progress()
     each = ORDERS_EACH_QUICK if quick else ORDERS_EACH
-    run = Run(ready(each, say), tuple(serve.split()), quick, each, say)
+    run = Run(town(CUSTOMERS, say), tuple(serve.split()), quick, each, say)
+    say(f"signing orders: {each} of each customer, where they are not there yet")
+    run.sign(each)
     if profile is not None:
         with standing(run.town, *run.serve) as stand:
             say(f"the server is process {stand.pid}")
@@ -84,14 +84,3 @@ def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, se
         click.echo("Less than 1 GiB is free on this disk; commits may have been slow.")
     if failed:
         raise click.ClickException(f"These measurements failed, the lines above say why: {', '.join(failed)}.")
-
-
-def ready(orders: int, say: Progress) -> BenchTown:
-    """The town, and the signed orders of its customers."""
-    made = town(CUSTOMERS, say)
-    say(f"signing orders: {orders} of each customer, where they are not there yet")
-    parties = [(each.number, each.certificate_digest, each.signing) for each in made.cast.parties]
-    count = sign_orders(made.orders, made.cast.bank, parties, orders, len(os.sched_getaffinity(0)))
-    if count:
-        say(f"{count} orders were signed")
-    return made

@@ -59,7 +59,7 @@ def idle(run: Run) -> dict[str, Any]:
     """The others' rate before, beside and after 2,000 idle sessions, and what one of these holds of memory."""
     count = BURST if run.quick else IDLE
     run.say(f"{count} idle sessions beside the others")
-    each, took = run.orders_each // 3, 5.0
+    each, took = run.orders_each // 3, 4.0
     with standing(run.town, *run.serve) as stand:
         before = run.closed_at(stand, 1, took, orders_each=each)
         memory = _memory(stand)

@@ -27,6 +27,8 @@ FEW_CUSTOMERS, MANY_CUSTOMERS = 10, 100_000
 FEW_ENTRIES, MANY_ENTRIES, MANY_ENTRIES_QUICK = 1_000, 10_000_000, 300_000
 FIRST_LOADED = 50_000_000
 LOADED_DEBTORS = 1_000
+ORDERS_OF_FEW = 2
+"""How many times the usual number of orders those need who have all connections for themselves."""
 CHUNK = 20_000
 STARTS = 3
 
@@ -40,12 +42,13 @@ def growth(run: Run) -> dict[str, Any]:
 
 def _customers(run: Run) -> dict[str, Any]:
     """The same ten connections are at work in both, six orders outstanding on each."""
-    found = {}
+    found, orders = {}, run.orders_each * ORDERS_OF_FEW
+    run.sign(orders, FEW_CUSTOMERS)
     for count in (FEW_CUSTOMERS, MANY_CUSTOMERS):
         run.say(f"a bank with {count} customers")
         load = partial(load_customers, count=count - FEW_CUSTOMERS) if count > FEW_CUSTOMERS else None
         with standing(run.town, *run.serve, prepare=load) as stand:
-            one = run.closed_at(stand, 6, 4.0, connections=FEW_CUSTOMERS)
+            one = run.closed_at(stand, 6, 4.0, connections=FEW_CUSTOMERS, orders_each=orders)
         found[count] = sum(value for name, value in one.processor_ms.items() if name != "load")
     few, many = found.values()
     return {

@@ -1,5 +1,6 @@
 """One run of the benchmark: what it was asked for, and what each measurement has found so far."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from tests.bench.load import Found
+from tests.bench.orders import sign_orders
 from tests.bench.stand import Stand, standing
 from tests.bench.town import CUSTOMERS, BenchTown
 
@@ -42,6 +44,14 @@ class Run:
     orders_each: int
     say: Progress
     results: dict[str, Any] = field(default_factory=dict)
+
+    def sign(self, orders: int, customers: int = CUSTOMERS) -> None:
+        """See that each of the first customers has so many signed orders."""
+        cast = self.town.cast
+        parties = [(each.number, each.certificate_digest, each.signing) for each in cast.parties[:customers]]
+        made = sign_orders(self.town.orders, cast.bank, parties, orders, len(os.sched_getaffinity(0)))
+        if made:
+            self.say(f"{made} orders were signed")
 
     def seconds(self, full: float) -> float:
         """How long to measure what takes so long in a full run."""
