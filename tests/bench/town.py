@@ -14,7 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from ca.decisions import AuthorityStore
+from ca.store import DeskStore
 from customer import conversing
+from customer import schema as customer_schema
 from customer.home import CustomerHome
 from keyring.home import Home
 from keyring.keys import export
@@ -31,8 +34,8 @@ MONEY = "1000000.00"
 KEPT_SECONDS = 7 * 24 * 3600
 """How old a town may be; the authority's certificates last longer."""
 
-MADE_OF = ("bank/schema.py", "bank/config.py", "ca/store.py", "ca/x509", "customer/store.py", "customer/config.py")
-"""What the kept files look like stands here; a town that was made by others is made anew."""
+MADE_BY = (DeskStore.VERSION, AuthorityStore.VERSION, customer_schema.VERSION)
+"""What files of these versions are in it; others are made anew. (A bank's ledger is brought up to date by itself.)"""
 
 Progress = Callable[[str], None]
 
@@ -84,7 +87,7 @@ class BenchTown:
 def town(customers: int, say: Progress) -> BenchTown:
     """The kept town if it still serves, else a new one."""
     folder = BUILD / "town"
-    stamp, mark = folder / "made", f"{_digest()} {customers}"
+    stamp, mark = folder / "made", f"{MADE_BY} {customers}"
     if stamp.exists() and stamp.read_text() == mark and time.time() - stamp.stat().st_mtime < KEPT_SECONDS:
         say("using the town in build/bench/town")
         return BenchTown(folder, read_cast(folder / "cast.json"))
@@ -99,15 +102,6 @@ def read_cast(file: Path) -> Cast:
     """The cast of the town in whose folder the file lies, wherever that was moved to."""
     cast = msgspec.json.decode(file.read_bytes(), type=Cast, dec_hook=lambda kind, value: kind(value))
     return msgspec.structs.replace(cast, view=file.parent / cast.view)
-
-
-def _digest() -> str:
-    digest = hashlib.sha256()
-    for name in MADE_OF:
-        path = ROOT / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _make(folder: Path, customers: int, say: Progress) -> BenchTown:
