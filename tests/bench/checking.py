@@ -13,16 +13,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from customer.bank_view import require_about
 from keyring import packets
 from keyring.cursor import Cursor
 from keyring.home import Home
 from keyring.verdict import SignedByBank, SignedByCustomer
 from keyring.worker import Opened, Worker
 from protocol import canonical
-from protocol.receipts import Receipt, ReceiptError, TreeHead, check_consistency, check_inclusion
-from tests.bench.orders import AMOUNT, CURRENCY, RSA, Signed
-from tests.bench.town import Cast
-from tests.singles import single
+from protocol.codes import GroupStatus
+from protocol.receipts import BulkEntry, Receipt, ReceiptError, TreeHead, check_consistency, check_inclusion
+from tests.bench.cast import Cast
+from tests.bench.orders import AMOUNT, CURRENCY, RSA, Signed, content_of
 
 PUBLIC_KEY, SUBKEY = 6, 14
 EDDSA = 22
@@ -39,10 +40,15 @@ class Checker:
 
     def check(self, receipt: Receipt, signed: Signed, debtor: str) -> None:
         """The receipt posts exactly this order, else ReceiptError."""
-        entry = single(check_inclusion(receipt, self.head(receipt.head)))
-        expected = (debtor, signed.identifier, signed.digest, signed.creditor, AMOUNT, CURRENCY)
-        said = (entry.debtor, entry.transfer_identifier, entry.order, entry.creditor, entry.amount, entry.currency)
-        if said != expected or entry.reference is None or receipt.duplicate:
+        entry = check_inclusion(receipt, self.head(receipt.head))
+        if isinstance(entry, BulkEntry):
+            require_about(entry, content_of(signed.message))
+            whole = entry.status is GroupStatus.SETTLED and entry.count == signed.payments
+        else:
+            expected = (debtor, signed.identifier, signed.digest, signed.creditor, AMOUNT, CURRENCY, 1)
+            said = (entry.debtor, entry.transfer_identifier, entry.order, entry.creditor, entry.amount, entry.currency)
+            whole = (*said, signed.payments) == expected and entry.reference is not None
+        if not whole or receipt.duplicate:
             raise ReceiptError(f"The receipt of {signed.identifier} says something else: {entry}")
         self.heads[receipt.head] += 1
 
@@ -58,8 +64,8 @@ class Checker:
 
     def _verified(self, message: bytes) -> bytes:
         packets.require_signed_message(message)
-        _, literal, signature = (bytes(packet.body) for packet in packets.split(message))
-        content = literal[2 + literal[1] + 4 :]
+        _, _, signature = (bytes(packet.body) for packet in packets.split(message))
+        content = content_of(message)
         cursor = Cursor(signature)
         start = cursor.take(4)
         length = cursor.take(2)

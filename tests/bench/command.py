@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from tests.bench import report
+from tests.bench.bulk import bulk
 from tests.bench.counts import counts
 from tests.bench.crowds import burst, idle
 from tests.bench.growth import growth
@@ -25,6 +26,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "limits": limits,
     "latency": latency,
     "send": send,
+    "bulk": bulk,
     "counts": counts,
     "budget": budget,
     "burst": burst,

@@ -20,8 +20,8 @@ from protocol.codes import Reason
 from protocol.errors import ProtocolError
 from protocol.messages import AskBalance, Balance
 from protocol.transport import Address
+from tests.bench.cast import read_cast
 from tests.bench.line import Line, Opening, RefusedOpening, prepare
-from tests.bench.town import read_cast
 
 BUSY_WAITS_SECONDS = (0.2, 0.8)
 """How the customer's program waits where the bank is busy; after that it gives up, and so does this."""

@@ -18,8 +18,8 @@ from protocol.records import Channel, Share, transcript
 from protocol.secret import Secret
 from protocol.stages import Stage
 from protocol.transport import Address
+from tests.bench.cast import Cast, Party
 from tests.bench.orders import Signer
-from tests.bench.town import Cast, Party
 
 READ_BYTES = 256 * 1024
 OPENING_SECONDS = 60.0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from hdrh.histogram import HdrHistogram
 from protocol.messages import AskHead, Head, NumberedReceipt, Refusal, SubmitOrder
 from protocol.receipts import ReceiptError
 from protocol.transport import Address
+from tests.bench.cast import read_cast
 from tests.bench.checking import Checker
 from tests.bench.line import Line, Opening, prepare
 from tests.bench.orders import Signed, read_orders
 from tests.bench.processes import idle_seconds, processor_seconds
-from tests.bench.town import read_cast
 
 DRAIN_SECONDS = 30.0
 LOOK_SECONDS = 0.05
@@ -120,17 +121,18 @@ class Load:
             openings: list[Opening] = list(pool.map(partial(prepare, self.cast), parties))
         address, take = Address.parse(self.plan.address), self.plan.skip + self.plan.orders_each
         orders = [read_orders(Path(self.plan.orders), party.number, take)[self.plan.skip :] for party in parties]
-        clients, heads = [], []
-        for party, opening, each in zip(parties, openings, orders, strict=True):
-            client = _Client(Line.open(address, opening), party.number, each)
-            # At once: the bank waits ten seconds for the first request, and only then the session counts as open.
-            heads.append(self._ask_head(client, None))
-            clients.append(client)
-            self._selector.register(client.line.socket, selectors.EVENT_READ, client)
-        measured = self._measure(clients)
-        for client, first in zip(clients, heads, strict=True):
-            self._require_continued(client, first.head)
-            client.line.close()
+        heads = []
+        with ExitStack() as stack:
+            clients = []
+            for party, opening, each in zip(parties, openings, orders, strict=True):
+                client = _Client(stack.enter_context(closing(Line.open(address, opening))), party.number, each)
+                # At once: the bank waits ten seconds for the first request, and only then the session counts as open.
+                heads.append(self._ask_head(client, None))
+                clients.append(client)
+                self._selector.register(client.line.socket, selectors.EVENT_READ, client)
+            measured = self._measure(clients)
+            for client, first in zip(clients, heads, strict=True):
+                self._require_continued(client, first.head)
         return measured
 
     def _measure(self, clients: list[_Client]) -> Found:

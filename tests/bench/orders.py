@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 from keyring import packets, process
 from keyring.cursor import Cursor
 from keyring.home import Home
-from protocol.orders import TransferOrder, encode_order, format_time
+from protocol.money import format_amount
+from protocol.orders import BulkOrder, Order, Payment, TransferOrder, encode_order, format_time
 
 SECRET_KEY, ONE_PASS, LITERAL, SIGNATURE = 5, 4, 11, 2
 RSA, SHA256 = 1, 8
@@ -94,6 +95,13 @@ class Signed(msgspec.Struct, frozen=True, array_like=True):
     digest: str
     creditor: str
     message: bytes
+    payments: int = 1
+
+
+def content_of(message: bytes) -> bytes:
+    """The literal data of an inline-signed message."""
+    literal = bytes(packets.split(message)[1].body)
+    return literal[2 + literal[1] + 4 :]
 
 
 def order_file(folder: Path, number: str) -> Path:
@@ -116,10 +124,11 @@ def sign_orders(folder: Path, bank: str, parties: list[tuple[str, str, SigningKe
 def _sign_for(asked: tuple[Path, str, str, str, SigningKey, str, int]) -> int:
     folder, bank, number, certificate, key, creditor, count = asked
     path = order_file(folder, number)
-    have = sum(1 for _ in _frames(path)) if path.exists() else 0
+    frames = list(_frames(path)) if path.exists() else []
     signer, at = Signer(key), int(time.time())
     with path.open("ab") as file:
-        for place in range(have, count):
+        file.truncate(sum(_LENGTH + len(frame) for frame in frames))  # what an interrupted run wrote half
+        for place in range(len(frames), count):
             order = TransferOrder(
                 amount=AMOUNT,
                 bank=bank,
@@ -131,11 +140,44 @@ def _sign_for(asked: tuple[Path, str, str, str, SigningKey, str, int]) -> int:
                 description="invoice 4711",
                 transfer_identifier=f"{place:08d}{os.urandom(8).hex()}",
             )
-            content = encode_order(order)
-            digest = hashlib.sha256(content).hexdigest()
-            data = msgspec.msgpack.encode(Signed(order.transfer_identifier, digest, creditor, signer.sign(content, at)))
-            file.write(len(data).to_bytes(_LENGTH) + data)
-    return max(0, count - have)
+            file.write(_frame(_signed(order, signer, at, creditor, 1)))
+    return max(0, count - len(frames))
+
+
+def sign_bulk_orders(
+    folder: Path, bank: str, party: tuple[str, str, SigningKey], creditors: list[str], count: int
+) -> None:
+    """So many bulk orders of a party, each of which pays a cent to every creditor."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number, certificate, key = party
+    signer, at = Signer(key), int(time.time())
+    payments = tuple(Payment(amount=AMOUNT, creditor=each, description="salary 2026-11") for each in creditors)
+    with order_file(folder, number).open("wb") as file:
+        for _ in range(count):
+            order = BulkOrder(
+                bank=bank,
+                certificate=certificate,
+                count=len(payments),
+                created=format_time(at),
+                currency=CURRENCY,
+                debtor=number,
+                execution="atomic",
+                payments=payments,
+                sum=format_amount(len(payments), CURRENCY),
+                transfer_identifier=os.urandom(16).hex(),
+            )
+            file.write(_frame(_signed(order, signer, at, "", len(payments))))
+
+
+def _signed(order: Order, signer: Signer, at: int, creditor: str, payments: int) -> Signed:
+    content = encode_order(order)
+    digest = hashlib.sha256(content).hexdigest()
+    return Signed(order.transfer_identifier, digest, creditor, signer.sign(content, at), payments)
+
+
+def _frame(signed: Signed) -> bytes:
+    data = msgspec.msgpack.encode(signed)
+    return len(data).to_bytes(_LENGTH) + data
 
 
 def read_orders(folder: Path, number: str, count: int) -> list[Signed]:

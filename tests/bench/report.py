@@ -71,7 +71,12 @@ TARGETS = (
         at_most(0.35),
         "s",
     ),
-    # Target 5 (bulk orders) belongs here, by found["bulk"].
+    Target(
+        "5 payments of bulk orders",
+        "at least 10 times pgbench",
+        lambda found: found["bulk"]["to_plain"],
+        at_least(10),
+    ),
     Target(
         "6 processor time with 100,000 customers (rows)",
         "at most 1.2 times that with 10",

@@ -57,10 +57,9 @@ class Stand:
         plan = Plan(
             address=self.address,
             cast=str(self.town.cast_file),
-            orders=str(self.town.orders),
             server=self.pid,
             home=str(self.folder / "gnupg"),
-            **given,
+            **{"orders": str(self.town.orders), **given},
         )
         file = self.folder.parent / "plan.json"
         file.write_bytes(msgspec.json.encode(plan))

@@ -4,25 +4,18 @@ An authority, a bank in its default configuration, and customers whose keys GnuP
 the telephone. It lies in ``build/bench/town``; each measurement serves a fresh copy of the bank.
 """
 
-import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from ca.decisions import AuthorityStore
 from ca.store import DeskStore
-from customer import conversing
 from customer import schema as customer_schema
-from customer.home import CustomerHome
 from keyring.home import Home
-from keyring.keys import export
-from protocol.stages import Stage
-from tests.bench.orders import SigningKey, signing_key
+from tests.bench.cast import FILE_NAME, Cast, read_cast, write_cast
 from tests.system.programs import Serving, run_here
 from tests.system.town import PASSPHRASE, Town
 
@@ -40,27 +33,6 @@ MADE_BY = (DeskStore.VERSION, AuthorityStore.VERSION, customer_schema.VERSION)
 Progress = Callable[[str], None]
 
 
-class Party(msgspec.Struct, frozen=True):
-    """A customer as the load generator plays one: the certified key in both forms, and the private half."""
-
-    number: str
-    fingerprint: str
-    certificate: bytes
-    certificate_digest: str
-    certified_key: bytes
-    signing: SigningKey
-
-
-class Cast(msgspec.Struct, frozen=True):
-    """Who takes part; ``view`` is a GnuPG home with the bank's key, ``bank_key`` that key."""
-
-    bank: str
-    view: Path
-    bank_key: bytes
-    signing_subkeys: tuple[str, ...]
-    parties: tuple[Party, ...]
-
-
 @dataclass(frozen=True)
 class BenchTown:
     """Where everything lies, and who is who."""
@@ -74,7 +46,7 @@ class BenchTown:
 
     @property
     def cast_file(self) -> Path:
-        return self.folder / "cast.json"
+        return self.folder / FILE_NAME
 
     @property
     def orders(self) -> Path:
@@ -90,18 +62,12 @@ def town(customers: int, say: Progress) -> BenchTown:
     stamp, mark = folder / "made", f"{MADE_BY} {customers}"
     if stamp.exists() and stamp.read_text() == mark and time.time() - stamp.stat().st_mtime < KEPT_SECONDS:
         say("using the town in build/bench/town")
-        return BenchTown(folder, read_cast(folder / "cast.json"))
+        return BenchTown(folder, read_cast(folder / FILE_NAME))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     made = _make(folder, customers, say)
     stamp.write_text(mark)
     return made
-
-
-def read_cast(file: Path) -> Cast:
-    """The cast of the town in whose folder the file lies, wherever that was moved to."""
-    cast = msgspec.json.decode(file.read_bytes(), type=Cast, dec_hook=lambda kind, value: kind(value))
-    return msgspec.structs.replace(cast, view=file.parent / cast.view)
 
 
 def _make(folder: Path, customers: int, say: Progress) -> BenchTown:
@@ -119,16 +85,8 @@ def _make(folder: Path, customers: int, say: Progress) -> BenchTown:
         desk.terminate()
         for home in folder.glob("*/gnupg"):
             Home.open(home).stop()
-    with CustomerHome.open(folder / f"customer-{FIRST_NUMBER}") as first:
-        view = conversing.view_for(first, Stage.CERTIFIED)
-    key = export(view.home, view.fingerprint)
-    parties = tuple(_parties(folder, customers))
-    place = view.home.path.relative_to(folder)
-    cast = Cast(view.fingerprint, place, key, tuple(sorted(view.signing_subkeys)), parties)
-    file = folder / "cast.json"
-    file.touch(mode=0o600)
-    file.write_bytes(msgspec.json.encode(cast, enc_hook=str))
-    return BenchTown(folder, read_cast(file))
+    numbers = range(FIRST_NUMBER, FIRST_NUMBER + customers)
+    return BenchTown(folder, read_cast(write_cast(folder, [folder / f"customer-{number}" for number in numbers])))
 
 
 def _open_bank(folder: Path, ca: Path, passphrase: Path, desk: Serving) -> Town:
@@ -168,18 +126,3 @@ def _admit(made: Town, numbers: list[str], say: Progress) -> None:
 def _make_key(folder: Path, number: str) -> None:
     paper = folder / f"customer-{number}.letter"
     run_here("customer", "init", "--home", folder / f"customer-{number}", "--letter", paper, "--no-passphrase")
-
-
-def _parties(folder: Path, customers: int) -> Iterator[Party]:
-    for number in range(FIRST_NUMBER, FIRST_NUMBER + customers):
-        with CustomerHome.open(folder / f"customer-{number}") as home:
-            offered = conversing.offered(home)
-            yield Party(
-                number=str(number),
-                fingerprint=home.key,
-                certificate=offered.certificate,
-                certificate_digest=hashlib.sha256(offered.certificate).hexdigest(),
-                certified_key=offered.key,
-                signing=signing_key(home.keys, home.key),
-            )
-            home.keys.stop()

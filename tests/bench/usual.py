@@ -20,6 +20,7 @@ from bank.service import Service
 from keyring.verdict import Accepted, Rejected
 from keyring.worker import Opened
 from protocol.messages import NumberedReceipt
+from tests.bench.orders import content_of
 
 PLAYED_BY = (sys.executable, "-m", "tests.bench.usual")
 _SIGNING = ("-z", "0", "--digest-algo", "SHA256")
@@ -64,14 +65,6 @@ def install(home: Path) -> None:
 
     Identities.open_all = _open_all  # type: ignore[method-assign]
     Service._outcome = outcome  # type: ignore[method-assign,assignment]
-
-
-def content_of(message: bytes) -> bytes:
-    """The content of a head as the bank packed it."""
-    from keyring import packets
-
-    literal = bytes(packets.split(message)[1].body)
-    return literal[2 + literal[1] + 4 :]
 
 
 if __name__ == "__main__":
