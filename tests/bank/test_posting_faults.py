@@ -12,6 +12,7 @@ from bank import schema
 from bank.errors import BankError, InvariantBroken, LedgerError, OutcomeStands
 from protocol.codes import Status
 from tests.bank.ledgers import DEADLINE_SECONDS, Bank, entry_of, receipt_of
+from tests.bank.test_bulk_posting import bulk
 
 FAULTS: tuple[Callable[[], Exception], ...] = (
     lambda: sqlite3.OperationalError("database or disk is full"),
@@ -53,6 +54,25 @@ def everything(bank: Bank) -> list[Any]:
             connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2").all()
             for table in ("account", "entry", "booking")
         ]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["full", "disk", "program"])
+def test_trial_07_a_fault_at_each_statement_of_a_bulk_order_leaves_nothing(
+    bank: Bank, fault: Callable[[], Exception]
+) -> None:
+    bank.open_accounts(n1001="50.00", n1002="0", n1003="0")
+    before = everything(bank)
+    submission = bulk(bank, ("1002", "20"), ("1003", "10"), ("1002", "5"))
+    for at in range(1, 20):
+        with sabotage(bank, at, fault) as saboteur:
+            error = bank.submit(submission).exception(DEADLINE_SECONDS)
+            if saboteur.seen < at:
+                break
+        assert isinstance(error, BankError)
+        assert everything(bank) == before
+    assert at > 7, "each statement of the posting must have been met"
+    receipt_of(bank.post(submission))
+    assert bank.balances() == {"0000": -5000, "1001": 1500, "1002": 2500, "1003": 1000}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=["full", "disk", "program"])

@@ -2,6 +2,7 @@
 
 import random
 import re
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -60,6 +61,27 @@ class EveryStage:
         # The honest twin: the same with an amount that is there, to somebody who is there.
         alice.send_here(to="1002", amount="1.00", stage=self.stage)
         assert stand.balance("1001") == before - 1_00
+
+    def test_a_file_of_payments_is_one_order_with_a_result_for_each(self, stand: Stand, short_tmp: Path) -> None:
+        alice, before = stand.ready("alice", self.stage), (stand.balance("1001"), stand.balance("1002"))
+        file, count = short_tmp / "payments.csv", 700  # more than the first frame of the stage password may have
+        lines = [f"1002,0.01,payment {place} {'.' * 40}" for place in range(count)]
+        file.write_text("\n".join(["to,amount,description", *lines, "9999,1.00,nobody"]))
+        letter = ("--letter", str(alice.letter))
+        sending = ("send", "--file", str(file), "--stage", self.stage.value, *letter, "--json", "--id", "bulk-1")
+        refused = alice.here(*sending, code=1).json()
+        assert (refused["status"], refused["reason"]) == ("refused", "payments")
+        assert [each["payment"] for each in refused["results"] if each["reason"]] == [count + 1]
+        assert (stand.balance("1001"), stand.balance("1002")) == before
+        # Its twin makes what can be made, and is posted once however often it is sent.
+        again = (*sending[:-1], "bulk-2", "--best-effort")
+        for earlier in (False, True):
+            found = alice.here(*again, code=1).json()
+            assert (found["status"], found["code"], found["duplicate"]) == ("partly", "PART", earlier)
+            assert (stand.balance("1001"), stand.balance("1002")) == (before[0] - count, before[1] + count)
+        assert alice.outbox() == {"bulk-1": "refused", "bulk-2": "partly"}
+        assert [row["status"] for row in alice.here("verify", "--json").json()] == ["RJCT", "PART"]
+        stand.require_order()
 
     @pytest.mark.parametrize("direction", [TO_BANK, TO_CUSTOMER])
     def test_bytes_altered_on_the_way_never_post_twice_and_never_say_posted_falsely(
