@@ -194,8 +194,6 @@ def repeated(ledger: Ledger, submission: Submission) -> Submission:
     if content is None:
         return submission
     original = decode_order(content)
-    if not isinstance(original, TransferOrder):
-        return submission
     same = structs.replace(order, created=original.created) == original
     return replace(submission, order=original, content=content) if same else submission
 

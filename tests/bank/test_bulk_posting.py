@@ -8,14 +8,16 @@ from sqlalchemy import select
 from bank import accounts, posting, schema
 from bank.audit import audit
 from bank.posting import Submission
+from bank.replay import disagreement
 from protocol import canonical
 from protocol.codes import GroupStatus, Reason
 from protocol.limits import PAYMENTS_IN_ORDER
-from protocol.orders import BulkOrder, Payment, TransferOrder, encode_order, format_time
+from protocol.orders import BulkOrder, Payment, TransferOrder, decode_order, encode_order, format_time
 from protocol.receipts import BulkEntry, ReceiptError, check_order, check_results, decode_entry
 from tests.bank.ledgers import BANK, Bank, receipt_of, refused
 from tests.bank.test_audit import message_fits
 from tests.bank.test_heads import tamper
+from tests.protocol.test_vectors import vectors
 
 
 def bulk(bank: Bank, *payments: tuple[str, str], **changes: Any) -> Submission:
@@ -257,3 +259,13 @@ def test_trial_46_an_entry_that_decides_an_order_of_another_type_is_found(town: 
     assert any("another type" in each for each in findings(town))
     with pytest.raises(ReceiptError):
         check_order(entry, content, "1001", "b-1")
+
+
+@pytest.mark.parametrize(
+    "vector", [each for each in vectors("bulk.json") if each["entry"]], ids=lambda each: each["name"]
+)
+def test_trial_46_results_that_do_not_follow_are_found_whatever_the_hashes_say(vector: dict[str, Any]) -> None:
+    order = decode_order(bytes.fromhex(vector["order"]))
+    if vector["wrong"] != "entry":
+        flaw = disagreement(decode_entry(bytes.fromhex(vector["entry"])), order)
+        assert (flaw is None) == (vector["wrong"] is None)
