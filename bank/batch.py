@@ -1,7 +1,7 @@
 """The orders of one transaction are decided one after another on balances in memory, then written all at once."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -9,9 +9,10 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from bank import schema
 from bank.bulk import BulkDecision, PostBulk, decide_bulk
 from bank.decide import Account, Decision, Earlier, Post, Reject, Repeat, Reused, decide
-from bank.errors import InvariantBroken
+from bank.errors import InvariantBroken, Outdated
 from bank.log import Growth
 from bank.refusals import RefusalLimiter
+from bank.revocations import highest_number
 from protocol import canonical
 from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.money import format_amount
@@ -115,13 +116,14 @@ class Batch:
         self._random = random
         self._refusals = refusals
         self.rejected: Counter[str] = Counter()
+        self._newest_list = 0
         self._accounts: dict[str, Account] = {}
         self._changed: set[str] = set()
         self._earlier: dict[str, Earlier] = {}
         self._entries: list[dict[str, object]] = []
         self._bookings: list[dict[str, object]] = []
 
-    def load(self, submissions: Iterable[Submission]) -> None:
+    def load(self, submissions: Sequence[Submission]) -> None:
         """Loads, and where the engine can locks, the accounts in order of their number; then earlier decisions."""
         numbers, identities = set(), []
         for submission in submissions:
@@ -142,8 +144,10 @@ class Batch:
             )
         ):
             self._earlier[known] = Earlier(leaf, data, digest, decode_order(content))
+        if any(submission.revocation_number is not None for submission in submissions):
+            self._newest_list = highest_number(self._connection)
 
-    def decide(self, submission: Submission) -> Decided | Refused:
+    def decide(self, submission: Submission) -> Decided | Refused | Outdated:
         """Decides one order on the balances that the orders before it have left."""
         order = submission.order
         digest = canonical.digest(submission.content)
@@ -153,6 +157,10 @@ class Batch:
                 return Decided(earlier.leaf, earlier.entry, duplicate=True)
             case Reused(field):
                 return reused(field)
+            case _ if submission.revocation_number is not None and submission.revocation_number < self._newest_list:
+                return Outdated(
+                    "The order was judged by a revocation list that is no longer the newest; nothing was recorded."
+                )
             case _ if submission.good_until is not None and self.booked_at > submission.good_until:
                 return _TOO_LATE
             case Reject():

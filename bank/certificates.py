@@ -1,6 +1,7 @@
 """A customer's certificate counts for an order only if it is good at that moment, by the newest revocation list."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,12 +77,19 @@ class Certificates:
             _require_sole(connection, presented, newest, at)
         return presented
 
-    def require_good(self, judged: JudgedCertificate, at: int) -> tuple[int, int]:
+    def require_good(self, judged: JudgedCertificate, at: int, *, anew: bool = False) -> tuple[int, int]:
         """The number of the list by which a certificate is good at ``at``, and until when it is good by that list.
 
-        Asked for every order, since both change; good also means for as long as a booking takes. Raises OpeningRefused.
+        Asked for every order, since both change; good also means for as long as a booking takes. The newest list that
+        this process has met may accept it: whoever records the order says Outdated if there is a newer one, and then
+        ``anew`` asks the newest of all. To refuse it takes that one, too. Raises OpeningRefused.
         """
-        newest = self._newest()
+        if not anew:
+            with suppress(OpeningRefused):
+                return self._good_by(self._known(), judged, at)
+        return self._good_by(self._newest(), judged, at)
+
+    def _good_by(self, newest: RevocationList, judged: JudgedCertificate, at: int) -> tuple[int, int]:
         for moment in (at, at + BOOKING_MARGIN_SECONDS):
             self._require_good(judged, newest, moment)
         return newest.number, min(judged.not_after, newest.next_update)
@@ -104,8 +112,14 @@ class Certificates:
                 follow(connection, judged.holder.number, presented.succeeds, judged.fingerprint, key)
 
     def _newest(self) -> RevocationList:
+        return self._required(self.lists.newest)
+
+    def _known(self) -> RevocationList:
+        return self._required(self.lists.known)
+
+    def _required(self, ask: Callable[[], RevocationList | None]) -> RevocationList:
         try:
-            newest = self.lists.newest()
+            newest = ask()
         except CertificateRefused as error:
             raise OpeningRefused(error.reason, str(error), FIELD, error.rule) from None
         if newest is None:

@@ -43,3 +43,7 @@ class ConfigurationError(BankError):
 
 class BackupError(BankError):
     """A backup cannot be made, is not what the bank wrote, or cannot be put in place; nothing was changed."""
+
+
+class Outdated(BankError):
+    """A newer revocation list is known than the one that an order was judged by; nothing was recorded."""

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, select
 from bank import schema
 from bank.batch import Batch, Decided, Refused, Submission, identity, reused
 from bank.beginning import beginnings
-from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Stopping
+from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Outdated, Stopping
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
 from bank.log import Growth, Log
 from bank.refusals import RefusalLimiter
@@ -83,10 +83,11 @@ class Posting:
         self._thread.start()
 
     def submit(self, submission: Submission) -> "Future[Outcome]":
-        """Queues an order; the future gives its receipt, or the refusal of a reused identifier.
+        """Queues an order; the future gives its receipt, or the refusal of what is not recorded.
 
         Raises Busy when the queue is full and Stopping after :meth:`stop`: then nothing was recorded. The future fails
-        with OutcomeStands if the order was decided but not receipted, else with a LedgerError.
+        with Outdated if the order is to be judged anew, with OutcomeStands if it was decided but not receipted, else
+        with a LedgerError.
         """
         self._require_sound(submission)
         future: Future[Outcome] = Future()
@@ -229,7 +230,7 @@ class Posting:
         try:
             head = self._heads.sign(size)
             answers = [
-                outcome if isinstance(outcome, Refused) else self._receipt(outcome, head, submission.since)
+                self._receipt(outcome, head, submission.since) if isinstance(outcome, Decided) else outcome
                 for (submission, _), outcome in zip(live, outcomes, strict=True)
             ]
         except Exception as error:  # noqa: BLE001 - the orders are posted; only their receipts are missing
@@ -239,9 +240,12 @@ class Posting:
             return
         self._unsigned = False
         for (_, future), answer in zip(live, answers, strict=True):
-            future.set_result(answer)
+            if isinstance(answer, Outdated):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
-    def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused], int]:
+    def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused | Outdated], int]:
         """Decides and commits; gives the outcomes and the size of the log."""
         now = int(self._clock())
         with self._ledger.writing() as connection:

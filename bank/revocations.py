@@ -21,6 +21,10 @@ class RevocationLists:
         self._root: Final = root
         self._newest: RevocationList | None = None
 
+    def known(self) -> RevocationList | None:
+        """The newest list that this process has met; whoever records an order asks :func:`highest_number` beside it."""
+        return self._newest or self.newest()
+
     def newest(self) -> RevocationList | None:
         """The list with the highest number, None if there is none yet; another process may have stored it just now.
 
@@ -58,6 +62,7 @@ class RevocationLists:
                 insert(schema.revocation_list),
                 {"number": opened.number, "crl": crl, "next_update": opened.next_update, "taken_at": at},
             )
+        self._newest = opened
         return opened
 
     def every(self) -> Iterator[tuple[RevocationList, int]]:

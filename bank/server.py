@@ -1,5 +1,6 @@
 """The server gives each connection a thread, each wait a deadline, and each customer the answers of their own stage."""
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,10 +41,10 @@ class Server:
     customers: Customers
     clock: Callable[[], float] = time.time
 
-    def listen(self, address: Address) -> Address:
-        """Begin to serve; returns the address with the port that was really taken."""
+    def listen(self, place: Address | socket.socket) -> Address:
+        """Begin to serve, there or at a socket that listens; gives the address with the port that was really taken."""
         limits = ListenerLimits(self.limits.connections, self.limits.connections_per_address)
-        self._listener = Listener(address, self._handle, lambda: self._refused(Reason.BUSY), limits)
+        self._listener = Listener(place, self._handle, lambda: self._refused(Reason.BUSY), limits)
         self._listener.start()
         return self._listener.address
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -12,7 +12,7 @@ from bank.admission import Admission
 from bank.certificates import Certificates
 from bank.customers import Customers
 from bank.dossier import Dossier
-from bank.errors import BankError, Busy, RecordError, Stopping, Unwritable
+from bank.errors import BankError, Busy, Outdated, RecordError, Stopping, Unwritable
 from bank.evidence import EvidenceRefused
 from bank.identities import Identities, Identity, OpeningRefused, signature_refused
 from bank.journal import note
@@ -231,8 +231,7 @@ class Service:
             except _EXPECTED as error:
                 pending.append(self._failed(speaker, order, error))
             else:
-                identifier = submission.order.transfer_identifier
-                pending.append(partial(self._decided, speaker, order.number, identifier, future))
+                pending.append(partial(self._decided, speaker, order, submission, future))
         return pending
 
     def _opened(self, speaker: Speaker, orders: Sequence[SubmitOrder], now: float) -> Sequence[bytes | Rejected]:
@@ -278,28 +277,43 @@ class Service:
             good_until=standing.good_until,
         )
 
-    def _standing(self, speaker: Speaker, now: float) -> Standing:
-        """By what the speaker is good now. The list is looked up for every group of orders, so that a revocation stops
-        the next one of an open session."""
+    def _standing(self, speaker: Speaker, now: float, *, anew: bool = False) -> Standing:
+        """By what the speaker is good now; ``anew`` if the list that this process has met is no longer the newest."""
         if not speaker.stage.is_certified:
             return Standing()
         certificates = self.certificates()
         if speaker.certificate is None or certificates is None:
             raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="certificate")
-        number, good_until = certificates.require_good(speaker.certificate, int(now))
+        number, good_until = certificates.require_good(speaker.certificate, int(now), anew=anew)
         return Standing(speaker.certificate.digest, number, good_until)
 
-    def _decided(self, speaker: Speaker, number: int, identifier: str, future: "Future[Outcome]") -> Answer:
+    def _decided(
+        self, speaker: Speaker, request: SubmitOrder, submission: Submission, future: "Future[Outcome]"
+    ) -> Answer:
+        identifier = submission.order.transfer_identifier
         try:
-            outcome = future.result(DECISION_SECONDS)
+            outcome = self._outcome_by_newest_list(speaker, submission, future)
+        except (OpeningRefused, Busy, Stopping) as error:
+            return self._failed(speaker, request, error)
         except Unwritable as error:
             note("posting-failed", level=40, customer=speaker.customer, transfer=identifier, why=error)
-            return self.refuse(Reason.BUSY, number, UNWRITABLE)
+            return self.refuse(Reason.BUSY, request.number, UNWRITABLE)
         except (BankError, TimeoutError) as error:
             # The order may be booked: "nothing was recorded" could be a lie. Silence makes the client look it up.
             note("posting-failed", level=40, trace=True, customer=speaker.customer, transfer=identifier)
             raise OutcomeUnknown(str(error)) from None
-        return self._outcome(speaker, number, identifier, outcome)
+        return self._outcome(speaker, request.number, identifier, outcome)
+
+    def _outcome_by_newest_list(self, speaker: Speaker, submission: Submission, future: "Future[Outcome]") -> Outcome:
+        """What was decided; where somebody has learned of revocations since we looked, we look again."""
+        while True:
+            try:
+                return future.result(DECISION_SECONDS)
+            except Outdated:
+                standing = self._standing(speaker, self.clock(), anew=True)
+                number, good_until = standing.revocation_number, standing.good_until
+                submission = replace(submission, revocation_number=number, good_until=good_until)
+                future = self.posting.submit(submission)
 
     def _outcome(self, speaker: Speaker, number: int, identifier: str, outcome: Outcome) -> Answer:
         if isinstance(outcome, Refused):

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import resource
+import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,8 +50,19 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
 
     Stopping answers what was taken and refuses the rest. Raises ConfigurationError where the bank cannot serve yet.
     """
-    config, limits = home.config, home.config.limits
-    if config.minimum_stage.is_certified and (home.authority() is None or home.certified() is None):
+    with ExitStack() as stack:
+        stack.enter_context(prepared(home))
+        place = Address.parse(home.config.listen)
+        yield stack.enter_context(parts(home, place, runtime_folder(home.path), clock=clock))
+
+
+@contextmanager
+def prepared(home: BankHome) -> Iterator[None]:
+    """The bank's folder for one server alone, of one process or of several; its agent is ended with the block.
+
+    Raises ConfigurationError where the bank cannot serve yet.
+    """
+    if home.config.minimum_stage.is_certified and (home.authority() is None or home.certified() is None):
         raise ConfigurationError(
             "This bank has no certificate yet, and its minimum_stage is certified. Make a request with `bank request`, "
             "telephone the authority, then run `bank fetch`; `bank status` says where it stands."
@@ -57,11 +70,22 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
     with ExitStack() as stack:
         # Two servers in one home would clear each other's small homes.
         stack.enter_context(home.alone())
-        runtime = runtime_folder(home.path)
+        for left in _runtime_folders(home.path):
+            shutil.rmtree(left, ignore_errors=True)
+        stack.callback(home.gnupg.stop)
+        yield
+
+
+@contextmanager
+def parts(
+    home: BankHome, place: Address | socket.socket, runtime: Path, *, clock: Callable[[], float] = time.time
+) -> Iterator[tuple[Server, Address]]:
+    """What one process serves with, in a folder that is :func:`prepared`; ``runtime`` is for this process alone."""
+    config, limits = home.config, home.config.limits
+    with ExitStack() as stack:
         identities = Identities(runtime, None, limits.active_customers)
         stack.callback(identities.close)
         keyless = Home.create(runtime / "keyless", own_keys=False)
-        stack.callback(home.gnupg.stop)
         ledger = stack.enter_context(home.open_ledger())
         _require_unrevoked(home, ledger)
         signer = home.signer()
@@ -112,7 +136,7 @@ def serving(home: BankHome, *, clock: Callable[[], float] = time.time) -> Iterat
             clock=clock,
         )
         server = Server(limits, opener, password_stage, service, customers, clock)
-        address = server.listen(Address.parse(config.listen))
+        address = server.listen(place)
         note("serving", address=address, minimum_stage=config.minimum_stage.value)
         try:
             yield server, address
@@ -149,10 +173,18 @@ def make_room_for_connections(limits: Limits) -> None:
         note("few-file-descriptors", level=30, needed=needed, allowed=allowed)
 
 
-def runtime_folder(home: Path) -> Path:
+def runtime_folder(home: Path, place: int | None = None) -> Path:
     """Where customers' small homes lie while the bank serves: in memory where that can be, made anew each time.
 
     Its name is made from the home's, so that a server that was killed leaves nothing that the next does not clear.
+    ``place`` tells the processes of one server apart.
     """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
-    return (_TMPFS if os.access(_TMPFS, os.W_OK | os.X_OK) else home.resolve()) / f"countersign-bank-{digest}"
+    ending = "" if place is None else f"-{place}"
+    return (_TMPFS if os.access(_TMPFS, os.W_OK | os.X_OK) else home.resolve()) / f"countersign-bank-{digest}{ending}"
+
+
+def _runtime_folders(home: Path) -> Iterator[Path]:
+    """Those that a server of this home may have left, however many processes it had."""
+    folder = runtime_folder(home)
+    return folder.parent.glob(f"{folder.name}*")

@@ -38,6 +38,7 @@ GROUP: Final = 16
 _PIECE_BYTES: Final = 8 * 1024
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
 _WATCHED: Final = ("pubring.kbx", "trustdb.gpg")
+_FILES: Final = threading.Lock()
 _DONE: Final = b"\n[GNUPG:] FILE_DONE\n"
 
 
@@ -150,28 +151,31 @@ class Worker:
         self.close()
 
     def _ask(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
-        gpg = self._running()
         names = [str(self._made + place) for place in range(1, len(messages) + 1)]
         self._made += len(names)
         try:
-            for name, message in zip(names, messages, strict=True):
-                if os.path.lexists(f"{self._folder}/{name}"):
-                    raise _Lost("its output is in the way")
-                _write_new(f"{self._folder}/{name}.gpg", message)
-            gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
-            gpg.names.flush()
+            with _FILES:
+                gpg = self._running()
+                for name, message in zip(names, messages, strict=True):
+                    if os.path.lexists(f"{self._folder}/{name}"):
+                        raise _Lost("its output is in the way")
+                    _write_new(f"{self._folder}/{name}.gpg", message)
+                gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
+                gpg.names.flush()
             statuses = self._answers(gpg, names)
-            return [self._judged(name, status, expected) for name, status in zip(names, statuses, strict=True)]
+            with _FILES:
+                return [self._judged(name, status, expected) for name, status in zip(names, statuses, strict=True)]
         except BaseException:
             # First the process, then its files, which it could still write. Also for an interrupt: the next message
             # must not read the answer to this one.
             self._stop()
             raise
         finally:
-            for name in names:
-                for path in (f"{self._folder}/{name}.gpg", f"{self._folder}/{name}"):
-                    with suppress(OSError):
-                        os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
+            with _FILES:
+                for name in names:
+                    for path in (f"{self._folder}/{name}.gpg", f"{self._folder}/{name}"):
+                        with suppress(OSError):
+                            os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
 
     def _judged(self, name: str, status: bytes, expected: Expectation) -> Opened | Rejected:
         verdict = _timely(judge(status, expected), self._clock())

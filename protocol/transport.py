@@ -4,6 +4,7 @@ import ipaddress
 import re
 import select
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -12,16 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from protocol.errors import ConnectionLost, LocalProtocolError
-from protocol.frames import HEADER_BYTES, Frame, FrameReader
+from protocol.frames import Frame, FrameReader
 from protocol.limits import FRAME_BYTES_BEFORE_SESSION
 
 READ_BYTES = 64 * 1024
 BACKLOG = 512
 REFUSAL_SECONDS = 0.2
 """How long a connection above the limits may keep the others waiting while it is told so."""
-
-ACCEPT_SECONDS = 1.0
-"""How long the end of accepting is waited for where shutting the socket down does not wake the thread."""
 
 _ADDRESS = re.compile(
     r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII
@@ -63,12 +61,16 @@ class Connection:
         observe: Observer | None = None,
     ) -> None:
         """``peer`` is the other party's name in sentences, ``network`` where it counts as coming from."""
+        # Time limits are the kernel's: Python's own would cost two system calls more for each one that waits, and every
+        # system call lets other threads take the interpreter.
+        sock.settimeout(None)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
+        self._limits: dict[int, float] = {}
         self._reader = FrameReader(frame_limit)
         self._observe = observe
         self.peer = peer
         self.network = network
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def raise_frame_limit(self, frame_limit: int) -> None:
         """Accept larger frames from now on: a session is open."""
@@ -76,10 +78,14 @@ class Connection:
 
     def send(self, *frames: Frame, timeout_seconds: float) -> None:
         """Send frames in one piece; ConnectionLost if the other party does not take them in time."""
+        deadline = time.monotonic() + timeout_seconds
+        rest = memoryview(b"".join([frame.encode() for frame in frames]))
         try:
-            self._socket.settimeout(timeout_seconds)
-            self._socket.sendall(b"".join(frame.encode() for frame in frames))
-        except TimeoutError:
+            self._limit(socket.SO_SNDTIMEO, timeout_seconds)
+            while (sent := self._socket.send(rest)) < len(rest):
+                rest = rest[sent:]
+                self._limit(socket.SO_SNDTIMEO, deadline - time.monotonic())
+        except (BlockingIOError, TimeoutError):
             raise ConnectionLost(f"{self.peer} does not read what is sent to it; the connection is given up.") from None
         except OSError as error:
             raise ConnectionLost(f"The connection to {self.peer} broke: {error.strerror or error}.") from None
@@ -93,30 +99,26 @@ class Connection:
         Waits ``idle_seconds`` for its first byte and ``frame_seconds`` from then on for the whole, however slowly
         it trickles. ConnectionLost on time-out, reset or an end within a frame.
         """
-        deadline = time.monotonic() + (frame_seconds if self._reader.pending_bytes else idle_seconds)
+        started = self._reader.pending_bytes > 0
+        seconds = frame_seconds if started else idle_seconds
+        deadline = time.monotonic() + seconds
         while (frame := self._reader.next_frame()) is None:
-            started = self._reader.pending_bytes > 0
-            data = self._read(deadline, started)
+            data = self._read(seconds, started)
             if not data:
                 if started:
                     raise ConnectionLost(f"{self.peer} closed the connection in the middle of a message.")
                 return None
             if not started:
-                deadline = time.monotonic() + frame_seconds
+                started, deadline = True, time.monotonic() + frame_seconds
             self._reader.receive_data(data)
+            seconds = deadline - time.monotonic()
         if self._observe:
             self._observe("received", frame)
         return frame
 
     def has_input(self) -> bool:
-        """Whether bytes of a further frame are here already; then :meth:`receive` waits only for their rest."""
-        if self._reader.pending_bytes >= HEADER_BYTES:
-            return True
-        with suppress(OSError, ValueError):
-            poll = select.poll()
-            poll.register(self._socket, select.POLLIN)
-            return bool(poll.poll(0))
-        return False
+        """Whether a further frame, or its beginning, was read together with the last; :meth:`receive` gives it."""
+        return self._reader.pending_bytes > 0
 
     def interrupt(self) -> None:
         """Make a waiting :meth:`receive` see the end of input; what was read may still be answered (any thread)."""
@@ -129,18 +131,25 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _read(self, deadline: float, started: bool) -> bytes:
+    def _read(self, seconds: float, started: bool) -> bytes:
         try:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError
-            self._socket.settimeout(remaining)
+            self._limit(socket.SO_RCVTIMEO, seconds)
             return self._socket.recv(READ_BYTES)
-        except TimeoutError:
+        except (BlockingIOError, TimeoutError):
             what = "did not finish its message" if started else "said nothing"
             raise ConnectionLost(f"{self.peer} {what} within the time limit.") from None
         except OSError as error:
             raise ConnectionLost(f"The connection to {self.peer} broke: {error.strerror or error}.") from None
+
+    def _limit(self, option: int, seconds: float) -> None:
+        """Let a wait last so long; nearly always as long as the one before."""
+        if self._limits.get(option) == seconds:
+            return
+        microseconds = int(seconds * 1_000_000)
+        if microseconds <= 0:  # to the kernel no time at all means no limit
+            raise TimeoutError
+        self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(microseconds, 1_000_000)))
+        self._limits[option] = seconds
 
 
 def connect(address: Address, *, timeout_seconds: float, observe: Observer | None = None) -> Connection:
@@ -177,6 +186,18 @@ class ListenerLimits:
     connections_per_address: int
 
 
+def listen(address: Address) -> socket.socket:
+    """A socket for a :class:`Listener`, or for those of several processes; LocalProtocolError says why not."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        sock = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        raise LocalProtocolError(f"Cannot listen at {address}: {getattr(error, 'strerror', None) or error}.") from None
+    # Processes that share it are all told of a connection, and only one of them gets it.
+    sock.setblocking(False)
+    return sock
+
+
 class Listener:
     """Accepts connections and gives each a thread of its own that runs ``handle``.
 
@@ -185,11 +206,16 @@ class Listener:
 
     def __init__(
         self,
-        address: Address,
+        place: Address | socket.socket,
         handle: Callable[[Connection], None],
         refuse: Callable[[], Frame],
         limits: ListenerLimits,
     ) -> None:
+        """``place`` is where to listen, or what :func:`listen` gave: other processes may have that, too.
+
+        LocalProtocolError says why one cannot listen there.
+        """
+        self._socket = listen(place) if isinstance(place, Address) else place
         self._handle = handle
         self._refuse = refuse
         self._limits = limits
@@ -197,13 +223,7 @@ class Listener:
         self._open: dict[Connection, threading.Thread] = {}
         self._per_network: Counter[str] = Counter()
         self._stopping = False
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-        except (OSError, UnicodeError) as error:
-            raise LocalProtocolError(
-                f"Cannot listen at {address}: {getattr(error, 'strerror', None) or error}."
-            ) from None
+        self._alarm, self._bell = socket.socketpair()
         self.address = Address(*self._socket.getsockname()[:2])
         self._thread = threading.Thread(target=self._accept, name="accept", daemon=True)
 
@@ -226,12 +246,13 @@ class Listener:
         with self._lock:
             self._stopping = True
             open_now = list(self._open.items())
-        # Closing a listening socket does not wake the thread inside accept(); shutting it down does.
+        # The socket itself may be another process's, too: it is not shut down.
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._bell.send(b"!")
         if self._thread.is_alive():
-            self._thread.join(ACCEPT_SECONDS)
-        self._socket.close()
+            self._thread.join()
+        for sock in (self._socket, self._alarm, self._bell):
+            sock.close()
         for connection, _ in open_now:
             connection.interrupt()
         deadline = time.monotonic() + grace_seconds
@@ -242,12 +263,16 @@ class Listener:
         return not any(thread.is_alive() for _, thread in open_now)
 
     def _accept(self) -> None:
-        while True:
+        poll = select.poll()
+        for sock in (self._socket, self._alarm):
+            poll.register(sock, select.POLLIN)
+        while not self._stopping:
+            poll.poll()
             try:
                 sock, peer = self._socket.accept()
+            except BlockingIOError:  # another process was quicker, or it was the bell
+                continue
             except OSError:
-                if self._stopping:
-                    return
                 # Out of file descriptors, or the peer is gone already: neither may end the server.
                 time.sleep(0.05)
                 continue

@@ -35,9 +35,12 @@ PUBLIC_EXPONENT: Final = 65537
 
 UNREADABLE: Final = (
     *(ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
-    x509.UnsupportedGeneralNameType,
+    *(x509.UnsupportedGeneralNameType, TypeError),
 )
-"""What `cryptography` raises for bytes that are not as they should be, also late: it parses a field when asked."""
+"""What `cryptography` raises for bytes that are not as they should be, also late: it parses a field when asked.
+
+A TypeError is what a name raises that has a bit string in the place of a text.
+"""
 
 _TAG: Final = f"tag:{NOTATION_DOMAIN},2026:"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -103,8 +103,12 @@ def newest_head_file(data: bytes) -> None:
 
 def _empty_ledger() -> Any:
     """A reading connection of a ledger without entries."""
-    connection = SimpleNamespace(execute=lambda _query: SimpleNamespace(scalar_one=lambda: 0))
-    return _Given(connection)
+    return _Given(SimpleNamespace(execute=lambda _query: _NoRows()))
+
+
+class _NoRows(tuple[()]):
+    def scalar_one(self) -> int:
+        return 0
 
 
 class _Given:

@@ -13,6 +13,7 @@ UNFUZZED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "protocol/transport.py:Connection._read": _PASSES_ON,
         "keyring/cli.py:packets": _PASSES_ON,
+        "bank/processes.py:_failure": _OWN,
         "keyring/process.py:_converse": _PASSES_ON,
         "keyring/process.py:version_text": "the first line of gpg --version, for a comparison of numbers",
         "keyring/inspect.py:read_keys": _LISTED,
