@@ -1,6 +1,5 @@
 """The orders of one transaction are decided one after another on balances in memory, then written all at once."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from bank.bulk import BulkDecision, PostBulk, decide_bulk
 from bank.decide import Account, Decision, Earlier, Post, Reject, Repeat, Reused, decide
 from bank.errors import InvariantBroken, Outdated
 from bank.log import Growth
-from bank.refusals import RefusalLimiter
+from bank.refusals import RefusalLimiter, record, recorded
 from bank.revocations import highest_number
 from protocol import canonical
 from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
@@ -105,7 +104,7 @@ class Batch:
     ) -> None:
         """``last``: booking time (unix seconds) and count of bookings of the last entry, zeros in an empty log.
 
-        ``refusals`` bounds the logged refusals of a customer; who commits counts what :attr:`rejected` then holds.
+        ``refusals`` bounds the logged refusals of a customer; who commits has it learn what :attr:`refused` then holds.
         """
         self.growth = growth
         self.booked_at = max(now, last[0])
@@ -115,7 +114,8 @@ class Batch:
         self._now = now
         self._random = random
         self._refusals = refusals
-        self.rejected: Counter[str] = Counter()
+        self.refused: dict[str, int] = {}
+        self._new_refusals: list[tuple[int, str]] = []
         self._newest_list = 0
         self._accounts: dict[str, Account] = {}
         self._changed: set[str] = set()
@@ -164,9 +164,8 @@ class Batch:
             case _ if submission.good_until is not None and self.booked_at > submission.good_until:
                 return _TOO_LATE
             case Reject():
-                if self._refusals and self._refusals.remaining(order.debtor, self._now) <= self.rejected[order.debtor]:
+                if self._refusals and not self._count(order.debtor, self._refusals.per_minute):
                     return too_many()
-                self.rejected[order.debtor] += 1
                 return self._log(submission, digest, decision)
             case Post() | PostBulk():
                 return self._log(submission, digest, decision)
@@ -177,11 +176,23 @@ class Batch:
         debtor, creditor = self._accounts.get(order.debtor), self._accounts.get(order.creditor)
         return decide(order, digest, earlier, debtor, creditor, currency=self._currency, now=self._now)
 
+    def _count(self, customer: str, per_minute: int) -> bool:
+        """Counts a refusal that is about to be logged; False if the customer has caused enough of them."""
+        if customer not in self.refused:
+            self.refused[customer] = recorded(self._connection, customer, self._now)
+        if self.refused[customer] >= per_minute:
+            return False
+        self.refused[customer] += 1
+        self._new_refusals.append((self.growth.size, customer))
+        return True
+
     def write(self) -> None:
         """Writes what was decided, in few statements."""
         if not self._entries:
             return
         self._connection.execute(_INSERT_ENTRIES, self._entries)
+        if self._new_refusals:
+            record(self._connection, self._new_refusals, self._now)
         if self._bookings:
             self._connection.execute(_INSERT_BOOKINGS, self._bookings)
             self._connection.execute(

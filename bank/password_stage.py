@@ -1,14 +1,18 @@
 """In the stage password each message stands alone: it opens under the agreed password, is fresh, and is taken once."""
 
 import os
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from sqlalchemy import delete, func, insert, select
+
+from bank import schema
 from bank.customers import Customer, Customers
+from bank.errors import Unwritable
 from bank.identities import OpeningRefused, relied_on
+from bank.service import UNWRITABLE
+from bank.storage import Ledger
 from bank.turns import Turns
 from keyring.errors import KeyringError
 from keyring.home import Home
@@ -24,25 +28,30 @@ from protocol.orders import format_time, parse_time
 from protocol.secret import Secret
 
 
-@dataclass
+@dataclass(frozen=True)
 class Nonces:
-    """Nonces of the last minutes, each accepted once; bounded, and full means busy, never forgetful."""
+    """Nonces of the last minutes, each accepted once by whichever process; full means busy, never forgetful."""
 
+    ledger: Ledger
     limit: int
-    _seen: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, nonce: bytes, now: float) -> None:
         """Remember a nonce; OpeningRefused if it was taken before, or if there is no room."""
-        with self._lock:
-            # A message is fresh for the tolerance before and after its time; past twice that, its time refuses it.
-            while self._seen and next(iter(self._seen.values())) < now - 2 * CLOCK_TOLERANCE_SECONDS - 1:
-                self._seen.popitem(last=False)
-            if nonce in self._seen:
-                raise OpeningRefused(Reason.MALFORMED, "This message was received before; it is taken once.", "nonce")
-            if len(self._seen) >= self.limit:
-                raise OpeningRefused(Reason.BUSY)
-            self._seen[nonce] = now
+        column = schema.nonce.c
+        # A message is fresh for the tolerance before and after its time; past twice that, its time refuses it.
+        stale = now - 2 * CLOCK_TOLERANCE_SECONDS - 1
+        try:
+            with self.ledger.writing() as connection:
+                if connection.execute(select(column.nonce).where(column.nonce == nonce)).first():
+                    raise OpeningRefused(
+                        Reason.MALFORMED, "This message was received before; it is taken once.", "nonce"
+                    )
+                connection.execute(delete(schema.nonce).where(column.taken_at < stale))
+                if connection.execute(select(func.count()).select_from(schema.nonce)).scalar_one() >= self.limit:
+                    raise OpeningRefused(Reason.BUSY)
+                connection.execute(insert(schema.nonce), {"nonce": nonce, "taken_at": int(now)})
+        except Unwritable:
+            raise OpeningRefused(Reason.BUSY, UNWRITABLE) from None
 
 
 @dataclass(frozen=True)

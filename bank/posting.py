@@ -267,8 +267,8 @@ class Posting:
             self._heads.store(connection)
         growth.commit()
         if self._refusals:
-            for customer, refusals in batch.rejected.items():
-                self._refusals.count(customer, now, refusals)
+            for customer, refusals in batch.refused.items():
+                self._refusals.learn(customer, now, refusals)
         return outcomes, growth.size
 
     # Answers; these run in any thread.

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkProcess
-from socket import socket
 from typing import Final
 
 from bank.errors import BankError
@@ -22,7 +21,7 @@ from bank.serving import parts, prepared, runtime_folder
 from ca.errors import CaError
 from keyring.errors import KeyringError
 from protocol.errors import ProtocolError
-from protocol.transport import Address, listen
+from protocol.transport import Address, Socket, listen
 
 LOOK_SECONDS: Final = 1.0
 """How often a process looks whether it is to end."""
@@ -72,7 +71,7 @@ class Processes:
     """The processes of one server. This process itself answers nobody."""
 
     home: BankHome
-    socket: socket
+    socket: Socket
     stopping: threading.Event
     _ones: dict[int, _One] = field(default_factory=dict)
 
@@ -133,7 +132,7 @@ def _failure(told: "connection.Connection[None, None]") -> str:
 
 def _serve(
     home: BankHome,
-    sock: socket,
+    sock: Socket,
     place: int,
     tell: "connection.Connection[None, None]",
     stop: threading.Event,

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration (bank/migrations/versions), which makes these tables."""
 
 BANK_ACCOUNT: Final = "0000"
@@ -176,6 +176,32 @@ head = Table(
     Column("message", LargeBinary, nullable=False),
 )
 """Heads that the bank signed: ``content`` are the canonical bytes of a TreeHead, ``message`` the OpenPGP message."""
+
+nonce = Table(
+    "nonce",
+    metadata,
+    Column("nonce", LargeBinary, primary_key=True),
+    Column("taken_at", BigInteger, nullable=False),
+)
+"""Password messages of the last minutes, each taken once, by whichever process (unix seconds)."""
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("leaf", _Place, primary_key=True, autoincrement=False),
+    Column("customer", String(16), nullable=False),
+    Column("refused_at", BigInteger, nullable=False),
+)
+"""Logged refusals of the last minute, by which the next ones are limited, whichever process decides (unix seconds)."""
+
+Index(None, nonce.c.taken_at)
+"""From a time to the nonces that may be forgotten."""
+
+Index(None, refusal.c.customer, refusal.c.refused_at)
+"""From a customer to the refusals that count still."""
+
+Index(None, refusal.c.refused_at)
+"""From a time to the refusals that may be forgotten."""
 
 Index(None, booking.c.leaf)
 """From an entry to its legs, for audit and for the operator's list of transfers."""

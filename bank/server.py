@@ -1,6 +1,5 @@
 """The server gives each connection a thread, each wait a deadline, and each customer the answers of their own stage."""
 
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from protocol.frames import Frame, FrameType
 from protocol.messages import Answer, AskBankKey, Closed, RegisterKey
 from protocol.orders import format_time
 from protocol.stages import Stage
-from protocol.transport import Address, Connection, Listener, ListenerLimits
+from protocol.transport import Address, Connection, Listener, ListenerLimits, Socket
 
 GROUP_BYTES = 1024 * 1024
 """Requests of one session are gathered into a group up to this size before the group is answered."""
@@ -41,7 +40,7 @@ class Server:
     customers: Customers
     clock: Callable[[], float] = time.time
 
-    def listen(self, place: Address | socket.socket) -> Address:
+    def listen(self, place: Address | Socket) -> Address:
         """Begin to serve, there or at a socket that listens; gives the address with the port that was really taken."""
         limits = ListenerLimits(self.limits.connections, self.limits.connections_per_address)
         self._listener = Listener(place, self._handle, lambda: self._refused(Reason.BUSY), limits)

@@ -4,7 +4,6 @@ import hashlib
 import os
 import resource
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,7 +32,7 @@ from ca.applicant import Desk
 from ca.bridge import CertificateRefused, open_root
 from keyring.home import Home
 from keyring.worker import Worker
-from protocol.transport import Address
+from protocol.transport import Address, Socket
 
 _TMPFS = Path("/dev/shm")  # noqa: S108 - the folder made there is private
 
@@ -78,7 +77,7 @@ def prepared(home: BankHome) -> Iterator[None]:
 
 @contextmanager
 def parts(
-    home: BankHome, place: Address | socket.socket, runtime: Path, *, clock: Callable[[], float] = time.time
+    home: BankHome, place: Address | Socket, runtime: Path, *, clock: Callable[[], float] = time.time
 ) -> Iterator[tuple[Server, Address]]:
     """What one process serves with, in a folder that is :func:`prepared`; ``runtime`` is for this process alone."""
     config, limits = home.config, home.config.limits
@@ -132,7 +131,7 @@ def parts(
             sealed_worker=sealed_worker,
             keyless=keyless,
             turns=Turns(limits.password_messages_at_once, limits.wait_seconds),
-            nonces=Nonces(limits.nonces),
+            nonces=Nonces(ledger, limits.nonces),
             clock=clock,
         )
         server = Server(limits, opener, password_stage, service, customers, clock)

@@ -25,6 +25,9 @@ _ADDRESS = re.compile(
     r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII
 )
 
+Socket = socket.socket
+"""For those who pass one on and may not use it: sockets are used in this module."""
+
 Observer = Callable[[str, Frame], None]
 """Is told of each frame: ``"sent"`` or ``"received"``."""
 

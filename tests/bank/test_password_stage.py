@@ -10,6 +10,7 @@ import pytest
 from bank.identities import OpeningRefused
 from bank.password_stage import Nonces
 from bank.service import Speaker
+from bank.storage import Ledger
 from keyring import messages as openpgp
 from protocol.codes import Reason
 from protocol.frames import Frame, FrameType
@@ -17,6 +18,7 @@ from protocol.messages import AskBalance, AskBankKey, Balance, BankKey, Close, C
 from protocol.secret import Secret
 from protocol.stages import Stage
 from tests.bank.counter import Counter, at_counter, entry_of, receive, refusal_in, send
+from tests.bank.ledgers import Bank
 from tests.bank.town import Town
 
 BALANCE = AskBalance(number=3)
@@ -129,8 +131,16 @@ def test_a_message_is_taken_once(counter: Counter) -> None:
     assert isinstance(counter.ask(alice, BALANCE), Balance)
 
 
-def test_nonces_are_forgotten_only_when_their_message_is_stale() -> None:
-    nonces = Nonces(limit=2)
+def test_nonces_are_forgotten_only_when_their_message_is_stale(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    try:
+        _forgets_only_what_is_stale(bank)
+    finally:
+        bank.close()
+
+
+def _forgets_only_what_is_stale(bank: Bank) -> None:
+    nonces = Nonces(bank.ledger, limit=2)
     nonces.take(b"a", 1000.0)
     with pytest.raises(OpeningRefused) as caught:
         nonces.take(b"a", 1600.0)
@@ -140,7 +150,11 @@ def test_nonces_are_forgotten_only_when_their_message_is_stale() -> None:
         nonces.take(b"c", 1600.5)
     assert caught.value.reason is Reason.BUSY
     nonces.take(b"c", 1602.0)
-    assert len(nonces._seen) == 2
+    assert bank.count("nonce") == 2
+    # Another process, or the same one after a new start, knows them, too.
+    with Ledger.open(bank.ledger.path) as ledger, pytest.raises(OpeningRefused) as caught:
+        Nonces(ledger, limit=3).take(b"c", 1603.0)
+    assert caught.value.field == "nonce"
 
 
 def test_above_the_stage_the_password_serves_for_the_banks_key_only(counter: Counter) -> None:

@@ -285,7 +285,7 @@ def test_the_limiter_remembers_so_many_customers_and_no_more(monkeypatch: pytest
     monkeypatch.setattr("bank.refusals.CUSTOMERS", 2)
     limiter = RefusalLimiter(1)
     for number in ("1", "2", "3"):
-        limiter.count(number, 0.0)
+        limiter.learn(number, 0.0, 1)
     assert limiter.remaining("1", 0.0) == 1  # forgotten: the one whose last refusal is longest ago
     assert limiter.remaining("3", 0.0) == 0
     assert limiter.remaining("3", 60.0) == 1
@@ -294,6 +294,6 @@ def test_the_limiter_remembers_so_many_customers_and_no_more(monkeypatch: pytest
 
 def test_a_clock_that_is_set_back_does_not_keep_a_customer_waiting() -> None:
     limiter = RefusalLimiter(1)
-    limiter.count("1", 86_400.0)
+    limiter.learn("1", 86_400.0, 1)
     assert limiter.remaining("1", 86_459.0) == 0
     assert limiter.remaining("1", 10.0) == 1

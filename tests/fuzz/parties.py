@@ -11,7 +11,7 @@ from bank.customers import Customer
 from bank.errors import RecordError
 from bank.identities import Identity, OpeningRefused, Read
 from bank.opening import Opener
-from bank.password_stage import Nonces, PasswordStage
+from bank.password_stage import PasswordStage
 from bank.refusals import RefusalLimiter
 from bank.service import Service, Speaker, Standing
 from bank.turns import Turns
@@ -24,7 +24,7 @@ from keyring import messages as openpgp
 from keyring.verdict import Accepted
 from keyring.worker import Opened
 from protocol import canonical
-from protocol.codes import Status
+from protocol.codes import Reason, Status
 from protocol.frames import Frame, FrameType
 from protocol.messages import AskBalance, Evidence, SessionOpening, SubmitOrder
 from protocol.orders import TransferOrder, decode_order, format_time
@@ -103,7 +103,7 @@ def password_messages(data: bytes) -> None:
         sealed_worker=_opening(b"words"),
         keyless=empty_home(),
         turns=Turns(1, 1.0),
-        nonces=Nonces(4),
+        nonces=cast(Any, _TakenOnce()),
         clock=lambda: NOW,
     )
     with mock.patch("bank.password_stage.open_with_password", return_value=Opened(said, GOOD)):
@@ -113,6 +113,18 @@ def password_messages(data: bytes) -> None:
     if found is not None:
         assert found.customer is CUSTOMER
         attempt(_service().answer, Speaker("1001", Stage.PASSWORD, None), [found.request])
+
+
+class _TakenOnce:
+    """In the place of the ledger's nonces."""
+
+    def __init__(self) -> None:
+        self._taken: set[bytes] = set()
+
+    def take(self, nonce: bytes, _now: float) -> None:
+        if nonce in self._taken:
+            raise OpeningRefused(Reason.MALFORMED, field="nonce")
+        self._taken.add(nonce)
 
 
 @cache

@@ -20,10 +20,13 @@ Tell = Callable[[str], None]
 
 
 @contextmanager
-def bank_process(town: Town, folder: Path, **changes: Any) -> Iterator[tuple[Counter, psutil.Process]]:
-    """Where its customers come, and the process; nothing of the server itself can be asked here."""
+def bank_process(town: Town, folder: Path, *options: str, **changes: Any) -> Iterator[tuple[Counter, psutil.Process]]:
+    """Where its customers come, and the process; nothing of the server itself can be asked here.
+
+    ``options`` are those of `bank serve`.
+    """
     home = copied_bank(town, folder, **changes)
-    serving = Serving("bank", "--home", home.path, "--listen", "127.0.0.1:0", log=folder / "bank.log")
+    serving = Serving("bank", "--home", home.path, "--listen", "127.0.0.1:0", *options, log=folder / "bank.log")
     try:
         address = Address.parse(serving.first_line.partition(" serves at ")[2].partition(",")[0])
         nobody = cast(Server, None)

@@ -1,12 +1,15 @@
 """One customer's refusals are limited however they come, and cost the others neither room nor time."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bank import accounts
 from bank.errors import LedgerError
+from bank.posting import Posting
 from bank.refusals import RefusalLimiter
+from bank.storage import Ledger
 from protocol.codes import Reason, Status
 from protocol.messages import NumberedReceipt, Refusal
 from protocol.receipts import decode_entry
@@ -48,6 +51,32 @@ def test_trial_45_refusals_on_their_way_together_do_not_exceed_the_limit(bank: B
         for _ in range(2 * PER_MINUTE):
             assert decided(bank.post(flood[0])).reason is Reason.INSUFFICIENT_FUNDS
     finally:
+        bank.close()
+
+
+def test_trial_45_processes_on_one_ledger_keep_one_limit_together(bank: Bank) -> None:
+    """Each has a posting of its own; what one has logged, also in an earlier life, the other knows."""
+    flood = [bank.order("1001", "1002", TOO_MUCH, f"flood-{place}") for place in range(2 * PER_MINUTE)]
+    limiter = RefusalLimiter(PER_MINUTE)
+    ledger = Ledger.open(bank.path)
+    other = Posting(
+        ledger, bank.signer, verify_head=bank.signer.verify, clock=bank.clock, random=os.urandom, refusals=limiter
+    )
+    try:
+        for order in flood[: PER_MINUTE - 1]:
+            assert decided(bank.post(order)).status is Status.REJECTED
+        outcomes = [other.submit(order).result(20) for order in flood[PER_MINUTE - 1 :]]
+        assert decided(outcomes[0]).status is Status.REJECTED
+        assert [getattr(each, "reason", None) for each in outcomes[1:]] == [Reason.RATE] * PER_MINUTE
+        assert limiter.remaining("1001", NOW) == 0  # from now on nothing is spent on them
+        assert bank.send("1002", "1001", "1.00").status is Status.SETTLED
+        bank.clock.now = NOW + 61
+        assert limiter.remaining("1001", bank.clock.now) == PER_MINUTE
+        assert decided(other.submit(flood[-1]).result(20)).status is Status.REJECTED
+        assert bank.count("refusal") == 1  # the others are over, and forgotten
+    finally:
+        other.stop()
+        ledger.close()
         bank.close()
 
 
