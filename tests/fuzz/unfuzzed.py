@@ -46,7 +46,6 @@ UNFUZZED: Final[Mapping[str, str]] = MappingProxyType(
         "bank/backup.py:digest_of": "a hash over a whole file, which takes any bytes",
         "bank/beginning.py:Names.__init__": _SIGNED,
         "bank/beginning.py:Names.flaws": _SIGNED,
-        "bank/beginning.py:begun_after": _SIGNED,
         "bank/restoring.py:_fetch": _PASSES_ON,
         "bank/restoring.py:_manifest": "gpg has verified that the bank itself signed it; the type is decoded strictly",
         "bank/restoring.py:_read_head": _SIGNED,
