@@ -14,10 +14,10 @@ def processor_seconds(server: int, home: str) -> dict[str, float]:
     root = psutil.Process(server)
     for process in (root, *root.children(recursive=True)):
         try:
-            times = process.cpu_times()
-            found["gpg" if process.name().startswith("gpg") else "server"] += times.user + times.system
-            if process.pid == server:
-                found["gpg"] += times.children_user + times.children_system
+            times, is_gpg = process.cpu_times(), process.name().startswith("gpg")
+            found["gpg" if is_gpg else "server"] += times.user + times.system
+            if not is_gpg:
+                found["gpg"] += times.children_user + times.children_system  # of those that ended: gpg, all of them
         except psutil.Error:
             continue
     agent = agent_of(home)
