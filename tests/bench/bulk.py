@@ -25,7 +25,7 @@ def bulk(run: Run) -> dict[str, Any]:
         party = (each.number, each.certificate_digest, each.signing)
         sign_bulk_orders(folder, cast.bank, party, creditors, ORDERS_EACH)
     load = partial(load_customers, count=PAYMENTS_IN_ORDER)
-    with standing(run.town, *run.serve, prepare=load) as stand:
+    with standing(run.town, *run.serving, prepare=load) as stand:
         found = run.closed_at(
             stand, 1, SECONDS, connections=DEBTORS, orders_each=ORDERS_EACH, orders=str(folder), warm_seconds=1.0
         )

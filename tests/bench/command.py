@@ -15,7 +15,7 @@ from tests.bench.growth import growth
 from tests.bench.latency import latency, send
 from tests.bench.limits import limits
 from tests.bench.rates import rates, usual
-from tests.bench.run import Measurement, Progress, Run, Skipped
+from tests.bench.run import Measurement, Progress, Run, Skipped, processors
 from tests.bench.stages import budget
 from tests.bench.stand import standing
 from tests.bench.town import BUILD, CUSTOMERS, town
@@ -40,18 +40,21 @@ ORDERS_EACH, ORDERS_EACH_QUICK = 700, 300
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(sorted(MEASUREMENTS)), help="Only this one; may be repeated.")
 @click.option("--quick", is_flag=True, help="Everything once and short: shows that it works, and says little.")
-@click.option("--serve", default="", help="Options for `bank serve`, such as '--processes 2'.")
+@click.option("--processes", type=int, help="Of `bank serve`; as many as there are processors unless given.")
+@click.option("--serve", default="", help="Further options for `bank serve`.")
 @click.option("--profile", type=int, metavar="OUTSTANDING", help="Only load a bank for 30 seconds, to look at it.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long --profile goes on.")
-def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, seconds: float) -> None:
+def main(
+    only: tuple[str, ...], quick: bool, processes: int | None, serve: str, profile: int | None, seconds: float
+) -> None:
     """Measure what transfers cost, beside a plain database and beside the usual way."""
     begun, machine, say = datetime.now(UTC), report.machine(), Progress()
     each = ORDERS_EACH_QUICK if quick else ORDERS_EACH
-    run = Run(town(CUSTOMERS, say), tuple(serve.split()), quick, each, say)
+    run = Run(town(CUSTOMERS, say), processes or processors(), tuple(serve.split()), quick, each, say)
     say(f"signing orders: {each} of each customer, where they are not there yet")
     run.sign(each)
     if profile is not None:
-        with standing(run.town, *run.serve) as stand:
+        with standing(run.town, *run.serving) as stand:
             say(f"the server is process {stand.pid}")
             run.closed_at(stand, profile, seconds)
         return
@@ -72,7 +75,7 @@ def main(only: tuple[str, ...], quick: bool, serve: str, profile: int | None, se
         "began": begun.isoformat(timespec="seconds"),
         "seconds": round(say.seconds),
         "quick": quick,
-        "serve": list(run.serve),
+        "serve": list(run.serving),
         "machine": machine,
         "versions": report.versions(),
         "targets": targets,

@@ -41,7 +41,7 @@ def counts(run: Run) -> dict[str, Any]:
     run.say("processes and fsyncs of the server, by strace")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         log = Path(folder) / "calls"
-        with standing(run.town, *run.serve, played_by=(*strace(log), program("bank"))) as stand:
+        with standing(run.town, *run.serving, played_by=(*strace(log), program("bank"))) as stand:
             found = run.closed_at(stand, OUTSTANDING, 5.0)
         within = called(log.read_text(), found.began, found.began + found.seconds)
     thousands = max(found.transfers, 1) / 1000

@@ -42,16 +42,16 @@ def crowd(stand: Stand, sessions: int, at_once: int) -> Iterator[Gathered]:
 def burst(run: Run) -> dict[str, Any]:
     """500 sessions opened at once: all of them open, and few gpg processes at any time."""
     run.say(f"{BURST} sessions opened at once")
-    with standing(run.town, *run.serve) as stand, _watching(stand) as most, crowd(stand, BURST, BURST) as gathered:
+    with standing(run.town, *run.serving) as stand, _watching(stand) as most, crowd(stand, BURST, BURST) as gathered:
         pass
-    workers = len(run.town.cast.parties)
+    workers = len(run.town.cast.parties) * run.processes
     run.say(f"  {gathered.opened} open after {gathered.seconds} s, {gathered.busy} told busy once; {gathered.failures}")
-    run.say(f"  at most {max(most)} gpg processes at once, {workers} of them the customers' workers")
+    run.say(f"  at most {max(most)} gpg processes at once, at most {workers} of them the customers' workers")
     return {
         **msgspec.to_builtins(gathered),
         "failed": BURST - gathered.opened + sum(gathered.failures.values()),
         "most_gpg_processes": max(most),
-        "customers": workers,
+        "workers": workers,
     }
 
 
@@ -60,7 +60,7 @@ def idle(run: Run) -> dict[str, Any]:
     count = BURST if run.quick else IDLE
     run.say(f"{count} idle sessions beside the others")
     each, took = run.orders_each // 3, 4.0
-    with standing(run.town, *run.serve) as stand:
+    with standing(run.town, *run.serving) as stand:
         before = run.closed_at(stand, 1, took, orders_each=each)
         memory = _memory(stand)
         with crowd(stand, count, AT_ONCE) as gathered:

@@ -49,7 +49,7 @@ def _customers(run: Run) -> dict[str, Any]:
     for count in (FEW_CUSTOMERS, MANY_CUSTOMERS, FEW_CUSTOMERS):
         run.say(f"a bank with {count:,} customers")
         load = partial(load_customers, count=count - FEW_CUSTOMERS) if count > FEW_CUSTOMERS else None
-        with standing(run.town, *run.serve, prepare=load) as stand:
+        with standing(run.town, *run.serving, prepare=load) as stand:
             one = run.closed_at(stand, 6, 4.0, connections=FEW_CUSTOMERS, orders_each=orders)
         found[count].append(round(sum(value for name, value in one.processor_ms.items() if name != "load"), 3))
     few, many = (mean(each) for each in found.values())
@@ -78,7 +78,7 @@ def _with_entries(run: Run, count: int) -> dict[str, Any]:
         load_entries(home, count, run.say)
         starts.extend(_start_seconds(home) for _ in range(run.rounds(STARTS) + 1))
 
-    with standing(run.town, *run.serve, prepare=load) as stand:
+    with standing(run.town, *run.serving, prepare=load) as stand:
         gigabytes = sum(file.stat().st_size for file in stand.folder.glob("ledger.sqlite*")) / 1e9
         one = run.closed_at(stand, 8, 6.0)
     # The first start after loading finds the newest head to be signed, once.

@@ -23,7 +23,7 @@ def latency(run: Run) -> dict[str, Any]:
         run.say("the highest rate first, of which half is offered then")
         highest = run.closed(8, 6.0).per_second
     run.say(f"latency at half load: {highest / 2:.0f} orders a second, whatever is answered")
-    with standing(run.town, *run.serve) as stand:
+    with standing(run.town, *run.serving) as stand:
         found = stand.load(
             connections=CUSTOMERS,
             orders_each=run.orders_each,
@@ -41,7 +41,7 @@ def send(run: Run) -> dict[str, Any]:
     run.say("customer send from the shell")
     customer = run.town.customer(str(FIRST_NUMBER))
     sends, signs = [], []
-    with standing(run.town, *run.serve) as stand, stand.customer(customer) as home:
+    with standing(run.town, *run.serving) as stand, stand.customer(customer) as home:
         for number in range(run.rounds(SENDS) + 2):
             sends.append(_timed(_send(home, str(FIRST_NUMBER + 1))))
             signs.append(_timed(_sign(home)))

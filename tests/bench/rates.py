@@ -45,7 +45,7 @@ def rates(run: Run) -> dict[str, Any]:
 def usual(run: Run) -> dict[str, Any]:
     """The usual way, and ours beside it: one order outstanding on each of 64 connections."""
     run.say("the usual way: a gpg process for each verification and each receipt")
-    with standing(run.town, played_by=PLAYED_BY) as stand:
+    with standing(run.town, *run.serving, played_by=PLAYED_BY) as stand:
         theirs = run.closed_at(stand, 1, 10.0, usual=True)
     run.say("ours beside it")
     ours = run.closed(1, 6.0)

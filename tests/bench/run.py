@@ -36,20 +36,26 @@ class Progress:
 
 @dataclass
 class Run:
-    """``serve``: options of `bank serve`; ``quick``: each measurement once and short, to see that it works."""
+    """``options``: further ones of `bank serve`; ``quick``: each measurement once and short, to see that it works."""
 
     town: BenchTown
-    serve: tuple[str, ...]
+    processes: int
+    options: tuple[str, ...]
     quick: bool
     orders_each: int
     say: Progress
     results: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def serving(self) -> tuple[str, ...]:
+        """What `bank serve` is told."""
+        return ("--processes", str(self.processes), *self.options)
+
     def sign(self, orders: int, customers: int = CUSTOMERS) -> None:
         """See that each of the first customers has so many signed orders."""
         cast = self.town.cast
         parties = [(each.number, each.certificate_digest, each.signing) for each in cast.parties[:customers]]
-        made = sign_orders(self.town.orders, cast.bank, parties, orders, len(os.sched_getaffinity(0)))
+        made = sign_orders(self.town.orders, cast.bank, parties, orders, processors())
         if made:
             self.say(f"{made} orders were signed")
 
@@ -63,7 +69,7 @@ class Run:
 
     def closed(self, outstanding: int, seconds: float, **options: Any) -> Found:
         """A closed loop against a bank of its own."""
-        with standing(self.town, *self.serve, **options) as stand:
+        with standing(self.town, *self.serving, **options) as stand:
             return self.closed_at(stand, outstanding, seconds)
 
     def closed_at(self, stand: Stand, outstanding: int, seconds: float, **given: Any) -> Found:
@@ -72,6 +78,11 @@ class Run:
         found = stand.load(seconds=self.seconds(seconds), outstanding=outstanding, **settings)
         self.say(f"  {told(found)}")
         return found
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 Measurement = Callable[[Run], dict[str, Any]]

@@ -97,4 +97,5 @@ def standing(town: BenchTown, *options: str, played_by: tuple[str, ...] = (), pr
         finally:
             serving.kill()
             Home.open(folder / "gnupg").stop()
-            shutil.rmtree(runtime_folder(folder), ignore_errors=True)
+            for left in runtime_folder(folder).parent.glob(f"{runtime_folder(folder).name}*"):
+                shutil.rmtree(left, ignore_errors=True)
