@@ -28,11 +28,10 @@ from customer.wire import Event
 from customer.wishes import BulkWish
 from keyring.errors import KeyringError
 from protocol import messages
-from protocol.codes import Status
 from protocol.errors import ProtocolError
 from protocol.messages import NumberedReceipt, SubmitOrder
 from protocol.orders import Payment
-from protocol.receipts import decode_entry
+from protocol.receipts import BulkEntry, Entry, decode_entry
 from protocol.stages import Stage
 from tests.system.town import Person, Stand
 from tests.trials.durability.crash_steps import STEPS, Phase, Step, named
@@ -152,12 +151,19 @@ class Books:
         counted = {leaf: count for leaf, count, _ in legs}
         self.balance += sum(abs(total) for _, _, total in legs)
         for leaf, name, data in added:
-            expected = 2 if decode_entry(data).status is Status.SETTLED else 0
+            expected = _legs(decode_entry(data))
             if leaf != self.size or name in self.entries or counted.pop(leaf, 0) != expected:
                 self.doubled.add(name)
             self.entries[name] = (leaf, data)
             self.size = leaf + 1
         self.doubled |= {f"bookings of entry {leaf}" for leaf in counted}
+
+
+def _legs(entry: Entry) -> int:
+    """How many legs the bookings of an entry have: two, or of a bulk order one and one for each payment."""
+    if entry.reference is None:
+        return 0
+    return 1 + entry.count - len(entry.refused) if isinstance(entry, BulkEntry) else 2
 
 
 @dataclass
