@@ -52,7 +52,7 @@ STEPS: Final = (
     Step("record opened", Phase.ORDER, "after", "protocol.records:Channel.open"),
     Step("request parsed", Phase.ORDER, "after", "protocol.messages:decode_request"),
     Step("revocation list consulted", Phase.ORDER, "after", "bank.certificates:Certificates.require_good"),
-    Step("signature verified", Phase.ORDER, "after", "bank.identities:Identities.open"),
+    Step("signature verified", Phase.ORDER, "after", "bank.identities:Identities.open_all"),
     Step("order parsed", Phase.ORDER, "after", "bank.service:decode_order"),
     Step("order queued", Phase.ORDER, "after", "bank.posting:Posting.submit"),
     Step("orders taken", Phase.ORDER, "after", "bank.posting:Posting._take"),
