@@ -176,6 +176,8 @@ customer --currency         --currency    send --home {alice} --to 1002 --amount
 customer --description      description   send --home {alice} --to 1002 --amount 1 --description {long}
 customer --stage            --stage       send --home {alice} --to 1002 --amount 1 --stage none
 customer --id               --id          send --home {alice} --to 1002 --amount 1 --id "a b"
+customer --file             read          send --home {alice} --yes --file {nowhere}
+customer --file             columns       send --home {alice} --yes --file {bobs}
 customer --letter           --letter      send --home {fresh} --to 1002 --amount 1 --stage password
 customer --letter           1002          send --home {fresh} --to 1002 --amount 1 --stage password --letter {bobs}
 customer --passphrase-file  passphrase    send --home {alice} --to 1002 --amount 1 --passphrase-file {nowhere}
