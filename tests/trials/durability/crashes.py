@@ -30,6 +30,7 @@ from keyring.errors import KeyringError
 from protocol import messages
 from protocol.errors import ProtocolError
 from protocol.messages import NumberedReceipt, SubmitOrder
+from protocol.money import format_amount, parse_amount
 from protocol.orders import Payment
 from protocol.receipts import BulkEntry, Entry, decode_entry
 from protocol.stages import Stage
@@ -109,7 +110,8 @@ class Line(threading.Thread):
         amount = TOO_MUCH if self._draw.random() < 0.1 else f"{cents // 100}.{cents % 100:02d}"
         if self._draw.random() < 0.2:
             payments = tuple(Payment(amount, self._creditor, f"{place}") for place in range(3))
-            return BulkWish(payments, f"{3 * float(amount):.2f}", "EUR", "atomic", self._stage)
+            total = format_amount(3 * parse_amount(amount, "EUR"), "EUR")
+            return BulkWish(payments, total, "EUR", "atomic", self._stage)
         return wishes.checked(Wish(self._creditor, amount, "", "EUR", stage=self._stage))
 
     def _watch(self, event: Event) -> None:
