@@ -86,6 +86,7 @@ bank     --home             --home        fingerprint --home {nowhere}
 bank     --qr-file          qr            fingerprint --home {bank} --qr-file {nowhere}/qr.png
 bank     --home             --home        serve --home {nowhere}
 bank     --listen           address       serve --home {idle} --listen nowhere
+bank     --processes        --processes   serve --home {idle} --listen 127.0.0.1:0 --processes 0
 bank     --log-file         log           serve --home {idle} --listen 127.0.0.1:0 --log-file {nowhere}/log
 bank     --number           number        open-account --home {bank} --name A --number 12a
 bank     --number           number        open-account --home {bank} --name A --number 1001
