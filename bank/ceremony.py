@@ -73,8 +73,11 @@ class Mail:
 def request(bank: BankHome, desk: Desk, out: Path | None, clock: Callable[[], float] = time.time) -> Requested:
     """Ask the authority for a certificate: at its desk, or by a file to be mailed. Raises CaError or KeyringError.
 
-    Repeated it hands in the same request for some days, so that its identifier stays.
+    Repeated it hands in the same request for some days, so that its identifier stays. Nothing is written to be mailed
+    for a key that is known to be revoked, which the authority would send back.
     """
+    if out is not None and _known_revoked(bank):
+        return Requested(RequestState("", State.REVOKED), "")
     before, message = kept_request(bank), _message(bank, clock)
     made = claimed_request(message)
     if out is None:
@@ -89,6 +92,19 @@ def request(bank: BankHome, desk: Desk, out: Path | None, clock: Callable[[], fl
     _remember(bank, answer.state)
     known = {each.digest for each in (made, before) if each is not None}
     return Requested(answer, next((each for each in known if each.startswith(answer.identifier or "-")), ""))
+
+
+def _known_revoked(bank: BankHome) -> bool:
+    """Whether the newest list that is kept here names the bank's certificate."""
+    authority, certified = bank.authority(), bank.certified()
+    if authority is None or certified is None:
+        return False
+    with bank.open_ledger() as ledger:
+        crl = newest_crl(ledger)
+    if crl is None:
+        return False
+    newest = open_crl(crl, open_root(authority.root, authority.fingerprint))
+    return revocation_in(newest, certified.certificate) is not None
 
 
 def kept_request(bank: BankHome) -> Requested | None:

@@ -98,7 +98,10 @@ class Desk:
         try:
             answer = self._exchange(question)
         except ProtocolError as error:
-            raise DeskError(f"The authority's desk at {self.address} gave no answer: {error}") from None
+            raise DeskError(
+                f"The authority's desk at {self.address} gave no answer: {error} Try again later, or ask its operator,"
+                " who opens it with `ca serve`; requests and certificates can go by mail, too (--out, --in)."
+            ) from None
         if isinstance(answer, DeskRefusal):
             # The sentence is a stranger's: only what a terminal shows as it is, and not too much of it.
             shown = "".join(c if c.isprintable() else "?" for c in answer.sentence)[:300]
@@ -284,7 +287,10 @@ def explain(state: State, program: str) -> str:
     """What a state means for the applicant, and the next command of ``program`` ("customer" or "bank")."""
     match state:
         case State.UNKNOWN:
-            return f"The authority's desk has no request for this key; make one with `{program} request`."
+            return (
+                f"The authority's desk has no request for this key; make one with `{program} request`. One that was"
+                " mailed is there when the authority's operator has taken it in (`ca requests --take FILE`)."
+            )
         case State.WAITING:
             return (
                 "The request waits for the call: telephone the authority, or wait for its call, and read out what"

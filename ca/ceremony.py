@@ -30,6 +30,7 @@ from ca.requests import Request
 from ca.vouching import is_vouched
 from keyring import keys, readout
 from keyring.errors import ReadoutError
+from protocol.orders import format_time
 
 TEXT_CHARACTERS = 60
 """Longest name of an operator, number dialled and reason."""
@@ -187,14 +188,35 @@ def _require_waiting(authority: Authority, request: Request, now: int) -> None:
             f"The request is vouched for by a key that counts, and needs no call; `ca issue {request.identifier}`."
         )
     if state is State.ISSUED:
-        raise CeremonyError(f"The certificate for {request.identifier} is issued already; its owner can fetch it.")
+        raise CeremonyError(_told_issued(authority, request, now))
     if state is State.CONFIRMED:
         raise CeremonyError(f"The request is confirmed already; issue it with `ca issue {request.identifier}`.")
     if state is State.LOCKED:
-        raise CeremonyError(
-            f"The request {request.identifier} is locked after three mistakes, and so is every other of its key."
-            f" {_reopening(request)}"
+        raise CeremonyError(told_locked(request))
+
+
+def told_locked(request: Request) -> str:
+    """What to do about a request that is locked."""
+    return (
+        f"The request {request.identifier} is locked after three mistakes, and so is every other of its key."
+        f" {_reopening(request)}"
+    )
+
+
+def _told_issued(authority: Authority, request: Request, now: int) -> str:
+    """What became of the certificate that was issued on this request, and what its owner does at ``now``."""
+    issued, role = authority.decisions.certificate(request.digest), request.content.role
+    if issued is None or issued.is_live(now):
+        return f"The certificate for {request.identifier} is issued already; its owner can fetch it."
+    if issued.is_revoked(now):
+        return (
+            f"The certificate for {request.identifier} was revoked on {format_time(issued.ends)}, and its key is never"
+            " certified again; its owner has to make a new key, and a request for that."
         )
+    return (
+        f"The certificate for {request.identifier} ended on {format_time(issued.ends)}; its owner makes a new request:"
+        f" `{role} request`."
+    )
 
 
 def _require_domain(authority: Authority, request: Request, now: int) -> None:

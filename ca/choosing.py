@@ -28,7 +28,17 @@ def request(authority: Authority, text: str, now: int, *ready: State) -> Request
 
 def filed(authority: Authority, text: str, now: int) -> Filed:
     """An open request as the desk has it, whatever was done to it there, by identifier or number. RequestError."""
-    return _open(authority, text.strip(), now) or authority.filed(text)
+    number = text.strip()
+    found = _open(authority, number, now)
+    if found is not None:
+        return found
+    issued = any(each.number == number for each in authority.decisions.certificates())
+    if issued and not authority.desk.requests_like(number):
+        raise RequestError(
+            f"No request is open for {number}: what was asked for is issued. If it should not count:"
+            f" `ca revoke {number}`."
+        )
+    return authority.filed(text)
 
 
 def _open(authority: Authority, number: str, now: int, *ready: State) -> Filed | None:

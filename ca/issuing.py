@@ -7,7 +7,7 @@ from cryptography import x509
 
 from ca import bridge, choosing, inventory, lists, revoking, vouching
 from ca.authority import Authority, Signing
-from ca.ceremony import recorded
+from ca.ceremony import recorded, told_locked
 from ca.decisions import Certificate, Confirmation
 from ca.errors import IssuingError
 from ca.messages import MailedCertificates, State, encode
@@ -146,6 +146,8 @@ def _require_not_revoked(certificate: Certificate, now: int) -> None:
 def _confirmed(authority: Authority, request: Request) -> Confirmation:
     confirmation = authority.decisions.confirmation(request.digest)
     if confirmation is None:
+        if authority.state(request) is State.LOCKED:
+            raise IssuingError(told_locked(request))
         raise IssuingError(
             f"The request {request.identifier} is not confirmed; confirm it on the telephone first, with `ca confirm"
             f" {request.identifier}`."

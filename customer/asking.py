@@ -25,6 +25,12 @@ class Next:
     command: str
 
 
+def example_transfer(number: str, options: str = "") -> str:
+    """A transfer that the customer with this number can send as it stands, save for who gets it: never himself."""
+    other = "1002" if number != "1002" else "1001"
+    return f'customer send{options} --to {other} --amount 25.00 --description "rent"'
+
+
 REVOKED: Final = Next(
     YOU,
     "The certificate was revoked. Telephone the authority; with a new key begin in another folder.",
@@ -56,7 +62,12 @@ def step(asked: Asked) -> Next:
         case State.ISSUED:
             return Next(YOU, "The certificate is issued; take it.", FETCH)
         case State.UNKNOWN:
-            return Next(YOU, "The authority's desk has no request for your key; make one.", REQUEST)
+            return Next(
+                YOU,
+                "The authority's desk has no request for your key; make one. If you have mailed one, the authority's "
+                "operator takes it in with `ca requests --take FILE`; then `customer fetch`.",
+                REQUEST,
+            )
     if not asked.request:
         return Next(YOU, "Ask the authority for a certificate.", REQUEST)
     return _under_way(

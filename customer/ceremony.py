@@ -142,7 +142,12 @@ def register(home: CustomerHome) -> None:
 
 
 def request(home: CustomerHome, out: Path | None) -> Requested:
-    """Ask the authority for a certificate: at its desk, or by a file to be mailed. Raises CaError or KeyringError."""
+    """Ask the authority for a certificate: at its desk, or by a file to be mailed. Raises CaError or KeyringError.
+
+    Nothing is written to be mailed for a key that is known to be revoked, which the authority would send back.
+    """
+    if out is not None and revocations.names_own(home):
+        return Requested(RequestState(home.store.text(Fact.REQUEST), State.REVOKED), "")
     message = _message(home)
     made = claimed_request(message)
     if out is None:

@@ -82,7 +82,7 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
         return Next(YOU, "Find out what became of a transfer.", "customer resume")
     if not stage.is_certified:
         return _next_below(home, stage, facts)
-    if home.store.fact(Fact.GIVEN_UP) and not _revoked(home):
+    if home.store.fact(Fact.GIVEN_UP) and not revocations.names_own(home):
         return Next(
             "the authority, then you",
             f"You have given this key up. The authority's operator stops it with `ca revoke {home.number} --reason "
@@ -90,7 +90,7 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
             NEW_HOME,
         )
     asked = asking.asked(home)
-    if _revoked(home):
+    if revocations.names_own(home):
         return asking.REVOKED
     if until is None:
         return asking.step(asked)
@@ -118,7 +118,7 @@ def _next(home: CustomerHome, facts: dict[Fact, str], until: int | None, bank_kn
             f"The certificate ends soon: have the authority run `ca renew {home.number}`, then take the renewed one.",
             "customer renew",
         )
-    return _ready()
+    return _ready(home)
 
 
 def _next_key(home: CustomerHome) -> tuple[Step, ...]:
@@ -132,11 +132,11 @@ def _next_key(home: CustomerHome) -> tuple[Step, ...]:
 def _next_below(home: CustomerHome, stage: Stage, facts: dict[Fact, str]) -> Next:
     if stage.has_session and not facts[Fact.REGISTERED]:
         return Next(YOU, f"Register the key, for the stage {stage.value}.", "customer register --letter FILE")
-    return _ready()
+    return _ready(home)
 
 
-def _ready() -> Next:
-    return Next(YOU, "All is ready.", 'customer send --to 1002 --amount 25.00 --description "rent"')
+def _ready(home: CustomerHome) -> Next:
+    return Next(YOU, "All is ready.", asking.example_transfer(home.number))
 
 
 def _requested(facts: dict[Fact, str], told: State | None) -> str:
@@ -144,11 +144,6 @@ def _requested(facts: dict[Fact, str], told: State | None) -> str:
         return "not yet"
     heard = f", {told.value}" if told else ""
     return f"request {facts[Fact.REQUEST]} of {facts[Fact.REQUESTED]}{heard}"
-
-
-def _revoked(home: CustomerHome) -> bool:
-    kept = home.store.revocations()
-    return kept is not None and revocations.own_serial(home) in kept.revoked
 
 
 def _list(home: CustomerHome) -> tuple[bool, str]:
@@ -159,7 +154,7 @@ def _list(home: CustomerHome) -> tuple[bool, str]:
     now = home.world.clock()
     if now > kept.next_update:
         return False, revocations.run_out(kept)
-    if _revoked(home):
+    if revocations.names_own(home):
         return False, f"number {kept.number} has REVOKED this customer's certificate"
     return True, f"number {kept.number}, good until {format_time(kept.next_update)} ({_days(kept.next_update - now)})"
 

@@ -52,6 +52,12 @@ def take(home: CustomerHome, crl: bytes, root: bytes) -> KeptRevocations:
     return newest(home)
 
 
+def names_own(home: CustomerHome) -> bool:
+    """Whether the newest list that is kept names the own certificate; no list, or no certificate, names nothing."""
+    kept = home.store.revocations()
+    return kept is not None and own_serial(home) in kept.revoked
+
+
 def newest(home: CustomerHome) -> KeptRevocations:
     """The newest list that is kept. Raises NotReady before `customer fetch`."""
     kept = home.store.revocations()

@@ -35,7 +35,7 @@ def request(home: Path, out: Path | None, as_json: bool) -> None:
         facts = {"request": identifier, "state": state.value, "sha256": made.digest, "file": str(out) if out else None}
         click.echo(json_text({**facts, "fingerprint": bank.config.fingerprint}))
         return
-    if out:
+    if out and state is not State.REVOKED:
         click.echo(f"Request {identifier} is in {out}; send it to the authority.")
     elif state in (State.WAITING, State.CONFIRMED, State.LOCKED):
         click.echo(f"Request {identifier} is at the authority's desk, {bank.config.authority_address}.")

@@ -81,8 +81,9 @@ def open_root(der: bytes, ca_fingerprint: str) -> Root:
     if fingerprint != ca_fingerprint:
         raise CertificateRefused(
             "root-pinned",
-            f"The authority's certificate is for the key {fingerprint}, and the letter names {ca_fingerprint}; use the"
-            " certificates of the authority in the letter.",
+            f"The authority's certificate is for the key {fingerprint}, and pinned here is {ca_fingerprint}, from the"
+            " letter or as it was typed in. Have the authority's operator read out `ca fingerprint` again. If what is"
+            " pinned was mistyped, correct it in bank.toml or customer.toml; if not, this is somebody else's.",
         )
     if not is_signed_by(certificate, public_key):
         raise CertificateRefused("root-signed", "The authority's certificate is not signed by its key; fetch it again.")

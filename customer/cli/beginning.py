@@ -101,12 +101,13 @@ def register(home: Path, letter: Path | None) -> None:
     The bank's key comes back and must have the pinned fingerprint. Repeating it with the same key changes nothing.
     """
     from customer import ceremony
+    from customer.asking import example_transfer
 
     with open_home(home, letter=letter) as customer:
         ceremony.register(customer)
-        bank = printable(customer.config.bank.name)
+        bank, number = printable(customer.config.bank.name), customer.number
     click.echo(f"Your key is registered, and the key of {bank} has the pinned fingerprint.")
-    click.echo('Next: customer send --stage signed --to 1002 --amount 25.00 --description "rent"')
+    click.echo(f"Next: {example_transfer(number, ' --stage signed')}")
 
 
 @click.command(epilog="Example: customer request --out request.pgp")

@@ -27,9 +27,10 @@ def fetch(context: click.Context, home: Path, file: Path | None, as_json: bool) 
     Each certificate has two forms, OpenPGP and X.509, for one and the same key. Exit code 4: there is none to take yet.
     """
     from customer import ceremony
+    from customer.asking import example_transfer
 
     with open_home(home) as customer:
-        fetched = ceremony.fetch(customer, file)
+        fetched, number = ceremony.fetch(customer, file), customer.number
     if as_json:
         click.echo(json_text(_fetched_facts(fetched)))
     elif fetched.until is None:
@@ -38,7 +39,7 @@ def fetch(context: click.Context, home: Path, file: Path | None, as_json: bool) 
         click.echo(_fetched_text(fetched))
         if fetched.next_state is not None:
             click.echo(f"Your new key is not in use yet. {ceremony.explain_state(fetched.next_state)}")
-        click.echo('Next: customer send --to 1002 --amount 25.00 --description "rent"')
+        click.echo(f"Next: {example_transfer(number)}")
     context.exit(WAITS if fetched.until is None else 0)
 
 

@@ -128,7 +128,9 @@ def test_a_root_of_another_authority_is_not_taken(town: Town, home: BankHome, de
     desk.authority = AuthorityKey(key=desk.authority.key, root=root)
     result = call(home, "fetch")
     assert result.exit_code == 1
-    assert "the letter names" in result.output
+    assert "and pinned here is" in result.output
+    assert "read out `ca fingerprint` again" in result.output
+    assert "correct it in bank.toml" in result.output
     assert lists(home) == [1]
 
 
@@ -150,6 +152,18 @@ def test_the_banks_own_revocation_is_learned_and_said(town: Town, home: BankHome
     assert report["next"] == NEW_BANK
     (warning,) = report["warnings"]
     assert "`bank init --home NEW-FOLDER`" in warning
+
+
+def test_nothing_is_written_to_be_mailed_for_a_bank_that_is_revoked(town: Town, home: BankHome, desk: Desk) -> None:
+    out = home.path / "request"
+    assert call(home, "request", "--out", str(out)).exit_code == 0
+    out.unlink()
+    desk.crl = town.crl(3, home.certificate_path.read_bytes())
+    call(home, "fetch")
+    told = call(home, "request", "--out", str(out))
+    assert "was revoked" in told.output
+    assert f"is in {out}" not in told.output
+    assert not out.exists()
 
 
 # Renewal, and a server that runs meanwhile

@@ -113,7 +113,7 @@ def test_request_is_locked_after_three_mistakes(authority: Authority, cast: Cast
     assert [each.tries_left for each in left if isinstance(each, Mistake)] == [2, 1, 0]
     with pytest.raises(CeremonyError, match=r"locked.*ca reopen"):
         confirm(authority, identifier, cast.alice.words)
-    with pytest.raises(IssuingError, match="not confirmed"):
+    with pytest.raises(IssuingError, match=r"locked.*ca reopen"):
         issue(authority, identifier)
     assert authority.desk.requests_of(cast.alice.fingerprint)[0].state is State.LOCKED
     # A new request of the same key does not begin anew, also where the desk has forgotten the one before.
@@ -218,6 +218,13 @@ def test_records_of_the_operator_must_be_readable(authority: Authority, cast: Ca
     identifier = file(authority, cast.alice.request())
     with pytest.raises(CeremonyError, match="number dialled"):
         confirm(authority, identifier, cast.alice.words, CalledBack("1\n2"))
+
+
+def test_number_whose_certificate_has_ended_is_told_to_ask_again(authority: Authority, cast: Cast) -> None:
+    certify(authority, cast.alice)
+    later = int(time.time()) + 91 * 86_400
+    with pytest.raises(CeremonyError, match=r"ended on .*`customer request`"):
+        ceremony.waiting_request(authority, "1001", later)
 
 
 def test_every_state_says_what_to_do_next(authority: Authority, cast: Cast) -> None:

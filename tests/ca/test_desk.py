@@ -20,6 +20,7 @@ from keyring import keys, messages
 from protocol import transport
 from protocol.errors import ProtocolError
 from protocol.frames import Frame, FrameType
+from protocol.transport import Address
 from tests.ca.cast import CODE, PASSPHRASE, Cast, confirm, issue, issued_to, opened, serving
 from tests.changes import with_last_byte_changed
 
@@ -260,3 +261,9 @@ def test_client_says_what_is_wrong_with_a_desk_that_is_none(kind: str) -> None:
 def test_client_says_that_nobody_answers() -> None:
     with pytest.raises(DeskError, match=r"Nobody answers at 127\.0\.0\.1:1"):
         Desk(transport.Address("127.0.0.1", 1), timeout_seconds=1).authority_key()
+
+
+def test_nobody_at_the_desk_is_said_with_who_opens_it_and_the_way_without() -> None:
+    desk = Desk(Address("127.0.0.1", 1), timeout_seconds=5.0)
+    with pytest.raises(DeskError, match=r"gave no answer: .*`ca serve`.*--out, --in"):
+        desk.authority_key()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ca import bridge, inventory, issuing, lists, revoking
+from ca import bridge, ceremony, choosing, inventory, issuing, lists, revoking
 from ca.authority import Authority
 from ca.decisions import IssuedList
-from ca.errors import CeremonyError, IssuingError, RevocationError, UnprovenKey
+from ca.errors import CaError, CeremonyError, IssuingError, RevocationError, UnprovenKey
 from ca.messages import Certified
 from keyring.errors import PassphraseError
 from protocol.codes import Reason
@@ -34,6 +34,15 @@ DAY = 86_400
 def revoke(authority: Authority, applicant: Applicant, reason: str = "key-compromise") -> IssuedList:
     found = issued_to(authority, applicant)
     return revoking.revoke(authority, found, reason=reason, operator="operator", passphrase=PASSPHRASE, clock=time.time)
+
+
+def test_number_whose_certificate_was_revoked_is_not_called_issued(settled: Authority, cast: Cast) -> None:
+    for what in (ceremony.waiting_request, choosing.filed):
+        with pytest.raises(CaError, match="issued"):  # the honest twin
+            what(settled, "1001", int(time.time()))
+    revoke(settled, cast.alice)
+    with pytest.raises(CeremonyError, match=r"was revoked on .* make a new key"):
+        ceremony.waiting_request(settled, "1001", int(time.time()))
 
 
 def refused(authority: Authority, applicant: Applicant, offered: Certified, highest: int = 0) -> tuple[str, Reason]:

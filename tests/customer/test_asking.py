@@ -47,7 +47,7 @@ def step(found: Progress, name: str) -> tuple[bool, str]:
         (State.WAITING, "you and the authority", "read out the words", "customer fetch"),
         (State.CONFIRMED, "the authority, then you", "`ca issue {}`", "customer fetch"),
         (State.LOCKED, "you and the authority", "`ca reopen {}`", "customer fetch"),
-        (State.UNKNOWN, "you", "make one", "customer request"),
+        (State.UNKNOWN, "you", "make one. If you have mailed one", "customer request"),
         (State.EXPIRED, "you", "has ended", "customer request"),
         (State.REVOKED, "you", "was revoked", "customer init --home NEW-FOLDER --letter FILE"),
     ],

@@ -8,7 +8,8 @@ import pytest
 
 from ca.errors import CaError
 from ca.messages import Certified
-from customer import ceremony, conversing, progress, revocations, sending
+from ca.messages import State as Asked
+from customer import asking, ceremony, conversing, progress, revocations, sending
 from customer.errors import CustomerError, NotReady, NotSent, OutcomeUnknown
 from customer.home import CustomerHome, World
 from customer.sending import Wish
@@ -233,3 +234,21 @@ def test_an_order_whose_certificate_has_ended_is_not_sent_again(stand: Stand, sh
         assert stand.postings("rent-1") == 0
         assert not home.store.in_doubt()
     authority.home.stop()
+
+
+def test_nothing_is_written_to_be_mailed_for_a_key_that_is_revoked(stand: Stand) -> None:
+    """The authority would send it back, after a way by mail and a call."""
+    out = stand.folder / "request"
+    with stand.customer() as home:
+        mailed(stand, home, stand.template.authority.crl(2, serial_of(stand.template.certified["bob"])))
+        ceremony.request(home, out)  # the honest twin: somebody else is revoked
+        out.unlink()
+        with pytest.raises(CaError):
+            mailed(stand, home, stand.template.authority.crl(3, serial_of(stand.template.certified["alice"])))
+        assert ceremony.request(home, out).state.state is Asked.REVOKED
+        assert not out.exists()
+
+
+def test_example_of_a_transfer_is_never_to_oneself() -> None:
+    for number, other in (("1001", "1002"), ("1002", "1001"), ("7", "1002")):
+        assert f"--to {other} " in asking.example_transfer(number)
