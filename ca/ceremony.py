@@ -223,8 +223,10 @@ def _require_domain(authority: Authority, request: Request, now: int) -> None:
     """Nobody is certified under a mail address that is not of a bank which this authority has certified."""
     if not authority.has_domain(request, now):
         raise CeremonyError(
-            f"The request is for an address at {request.content.domain}, and no certified bank has that domain; do not"
-            " confirm it. Have the applicant begin again with the bank's letter: `customer init --home NEW-FOLDER`."
+            f"The request is for an address at {request.content.domain}, and no bank that is certified now has that"
+            " domain; do not confirm it. If the bank's certificate was revoked or has ended (`ca list`), the bank is"
+            " certified first; else have the applicant begin again with the bank's letter: `customer init --home"
+            " NEW-FOLDER`."
         )
 
 

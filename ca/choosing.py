@@ -35,8 +35,8 @@ def filed(authority: Authority, text: str, now: int) -> Filed:
     issued = any(each.number == number for each in authority.decisions.certificates())
     if issued and not authority.desk.requests_like(number):
         raise RequestError(
-            f"No request is open for {number}: what was asked for is issued. If it should not count:"
-            f" `ca revoke {number}`."
+            f"No request is open for {number}: a certificate was issued. `ca show {number}` says whether it counts; if"
+            f" it should not: `ca revoke {number}`."
         )
     return authority.filed(text)
 
