@@ -122,14 +122,14 @@ def test_trial_06_what_is_no_bulk_order_is_malformed_and_not_logged(counter: Cou
 
 def test_trial_17_a_bulk_order_of_another_customer_or_for_another_bank_is_refused_unlogged(counter: Counter) -> None:
     logged, alice = counter.count("entry"), counter.town.alice
+    content = bulk(counter, "stolen")
+    stolen = submitted(counter, content)
     with counter.session(counter.town.bob, Stage.SIGNED) as talk:
-        stolen = submitted(counter, bulk(counter, "stolen"))
         assert talk.refusal(stolen)[0] is Reason.SIGNATURE
     with counter.session(alice, Stage.SIGNED) as talk:
         assert talk.refusal(submitted(counter, bulk(counter, "stolen", debtor="1002"))) == (Reason.NO_RIGHT, "debtor")
         assert talk.refusal(submitted(counter, bulk(counter, "stolen", bank="A" * 40))) == (Reason.NO_RIGHT, "bank")
         assert counter.count("entry") == logged
-        content = bulk(counter, "stolen")
         assert decided(talk.ask(stolen), content).status is GroupStatus.SETTLED
 
 
