@@ -281,7 +281,11 @@ class _Fields:
         return _unescape(self.raw(number)).decode("utf-8", "surrogateescape")
 
     def letter(self, number: int) -> str:
-        return self.text(number)[:1]
+        """A field of one letter or none; the first of several would be a guess."""
+        value = self.raw(number)
+        if len(value) > 1:
+            _refuse(f"a {self.kind} record whose field {number} is not a single letter")
+        return value.decode("ascii", "replace")
 
     def number(self, number: int) -> int:
         """A decimal field, 0 when empty."""

@@ -105,6 +105,7 @@ def test_escapes_are_undone_once() -> None:
         (b"grp:::::::::5719", b"fpr:::::::::5719"),
         (b"pub:f:", b"nub:f:"),
         (b"sig:!::1:44D8", b"pub:!::1:44D8"),
+        (b"sig:!::1:44D8", b"sig:!-::1:44D8"),
     ],
 )
 def test_a_damaged_record_is_refused(honest: bytes, spoilt: bytes) -> None:
