@@ -157,7 +157,7 @@ def test_mistakes_on_the_telephone(cast: Cast, home: Path, short_tmp: Path) -> N
             assert not (set(cast.alice.words.split()) - {"customer", "applicant"}) & set(said.split())
         assert f"`ca reopen {identifier} --reason" in said
         assert "`ca reopen" in ca(home, "confirm", identifier, *back, exit_code=1)
-        assert "not confirmed" in ca(home, "issue", identifier, exit_code=1)
+        assert f"`ca reopen {identifier} --reason" in ca(home, "issue", identifier, exit_code=1)
         assert [row["state"] for row in requests(home)] == ["locked: reopen it, or drop it"]
         fetched = desk.fetch(cast.alice.fingerprint)
         assert isinstance(fetched, RequestState)
