@@ -38,6 +38,8 @@ GROUP: Final = 16
 _PIECE_BYTES: Final = 8 * 1024
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
 _WATCHED: Final = ("pubring.kbx", "trustdb.gpg")
+# One thread at a time works at its files: every system call gives the interpreter away, and with many threads between,
+# getting it back costs more than the call. Nobody holds this while gpg is waited for.
 _FILES: Final = threading.Lock()
 _DONE: Final = b"\n[GNUPG:] FILE_DONE\n"
 
