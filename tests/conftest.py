@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.bank.town import Town
+    from tests.postgres import Databases
     from tests.system.town import Town as SystemTown
 
 _STOP_TIMEOUT_SECONDS = 10.0
@@ -131,6 +132,23 @@ def system_town(make_short_tmp: Callable[[], Path]) -> Iterator["SystemTown"]:
     town = make_town(make_short_tmp())
     yield town
     town.close()
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator["Databases"]:
+    """A PostgreSQL for the tests of one worker, with as many databases as they ask for."""
+    from tests.postgres import databases
+
+    with databases() as made:
+        yield made
+
+
+@pytest.fixture
+def database_url(databases: "Databases") -> Iterator[str]:
+    """The URL of an empty database of PostgreSQL for one test."""
+    url = databases.new()
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture(scope="session")

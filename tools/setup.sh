@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes .venv ready, and does nothing when it is: finds Python and GnuPG, installs the pinned packages, then the project.
 #
-# With `tests` as its argument it also installs, where it may, the programs that the tests ask for a second opinion; with
-# `bench` PostgreSQL, the plain database that `make bench` measures beside ours.
+# With `tests` as its argument it also installs, where it may, PostgreSQL and the programs that the tests ask for a second
+# opinion; with `bench` PostgreSQL alone, which is also the plain database that `make bench` measures beside ours.
 # Asks for nothing. Where a part of the system is missing it installs it with apt-get if it may (root, or sudo without a
 # password); everywhere else it prints the one command to run and ends with 1.
 set -eu
@@ -121,13 +121,13 @@ seek_second_opinions() {
     done
 }
 
-# Only its programs are used, in a cluster of the benchmark's own; what the package starts by itself is left alone.
-seek_plain_database() {
-    for found in /usr/lib/postgresql/*/bin/pgbench /usr/pgsql-*/bin/pgbench; do
+# Only its programs are used, in clusters of the tests' and the benchmark's own; what the package starts by itself is left
+# alone. Which version is new enough, and where else it may lie, is asked by tests/postgres.py.
+seek_postgresql() {
+    for found in /usr/lib/postgresql/*/bin/pgbench /usr/pgsql-*/bin/pgbench /opt/homebrew/opt/postgresql@*/bin/pgbench; do
         [ -x "$found" ] && return 0
     done
-    install_with_apt postgresql ||
-        say "PostgreSQL is missing and could not be installed: our transfers are not compared with a plain database's."
+    install_with_apt postgresql || say "PostgreSQL is missing and could not be installed: $1."
 }
 
 # --- the virtual environment ------------------------------------------------------------------------------------
@@ -166,6 +166,9 @@ require_gnupg
 if ! venv_runs || ! same packages_fingerprint "$packages_stamp"; then make_venv; fi
 if ! same project_fingerprint "$project_stamp"; then install_project; fi
 case "${1:-}" in
-    tests) seek_second_opinions ;;
-    bench) seek_plain_database ;;
+    tests)
+        seek_second_opinions
+        seek_postgresql "the tests of ledgers in it fail"
+        ;;
+    bench) seek_postgresql "our transfers are not compared with a plain database's" ;;
 esac

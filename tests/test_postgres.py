@@ -1,0 +1,47 @@
+"""The clusters of the tests do what the tests of ledgers rely on: they start anywhere, stop whole and leave nothing."""
+
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from tests import postgres
+from tests.postgres import QUICK, Databases, NoPostgreSQL, Programs, cluster
+
+
+def test_databases_are_fresh_copied_and_dropped(databases: Databases) -> None:
+    first = databases.new()
+    with psycopg.connect(first) as connection:
+        connection.execute("CREATE TABLE kept (what text)")
+    copy, empty = databases.new(first), databases.new()
+    for url, tables in ((copy, 1), (empty, 0)):
+        with psycopg.connect(url) as connection:
+            found = connection.execute("SELECT count(*) FROM pg_tables WHERE tablename = 'kept'").fetchone()
+        assert found == (tables,)
+    for url in (first, copy, empty):
+        databases.drop(url)
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(url)
+
+
+def test_a_cluster_outlives_the_loss_of_its_machine_and_leaves_nothing() -> None:
+    with cluster({**QUICK, "fsync": "on"}, tcp=True) as made:
+        assert made.psql("SHOW fsync", "SHOW synchronous_commit").split() == ["on", "on"]
+        made.psql("CREATE TABLE kept (what text)")
+        first = int((made.data / "postmaster.pid").read_text().split()[0])
+        made.kill()
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(made.url())
+        made.start()
+        assert made.psql("SELECT count(*) FROM kept") == "0"
+        folder = made.folder
+    assert not folder.exists()
+    for process in psutil.process_iter():
+        assert process.pid != first or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_missing_programs_are_named_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(postgres, "_PLACES", (f"{tmp_path}/*",))
+    with pytest.raises(NoPostgreSQL, match="apt-get install postgresql"):
+        Programs.find()
