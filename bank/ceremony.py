@@ -76,6 +76,7 @@ def request(bank: BankHome, desk: Desk, out: Path | None, clock: Callable[[], fl
     Repeated it hands in the same request for some days, so that its identifier stays. Nothing is written to be mailed
     for a key that is known to be revoked, which the authority would send back.
     """
+    bank.require_primary("bank request")
     if out is not None and _known_revoked(bank):
         return Requested(RequestState("", State.REVOKED), "")
     before, message = kept_request(bank), _message(bank, clock)

@@ -45,5 +45,9 @@ class BackupError(BankError):
     """A backup cannot be made, is not what the bank wrote, or cannot be put in place; nothing was changed."""
 
 
+class GrantRefused(BankError):
+    """No server is added, or none is made, by these files; the text says which part is wrong."""
+
+
 class Outdated(BankError):
     """A newer revocation list is known than the one that an order was judged by; nothing was recorded."""

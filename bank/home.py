@@ -18,7 +18,7 @@ from bank.posting import Posting
 from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
 from ca.messages import Certified
-from keyring import keys, signature
+from keyring import keys, signature, subkeys
 from keyring.colons import KeyPart
 from keyring.home import Home, require_private
 from keyring.verdict import Rejected, SignedByBank
@@ -141,6 +141,18 @@ class BankHome:
             batch_limit=self.config.limits.batch,
             refusals=refusals,
         )
+
+    def has_primary(self) -> bool:
+        """Whether the bank's primary key itself is here; a server that was added has the subkeys only."""
+        return subkeys.primary_is_here(self.gnupg, self.config.fingerprint)
+
+    def require_primary(self, command: str) -> None:
+        """ConfigurationError where only the subkeys are: what the primary key signs is signed elsewhere."""
+        if not self.has_primary():
+            raise ConfigurationError(
+                f"This server has the bank's subkeys and not its primary key, which `{command}` signs with; run it "
+                "where the primary key is, such as the folder that `bank init` made."
+            )
 
     def signer(self) -> signature.HeadSigner:
         """What signs heads and receipts; close it after use."""

@@ -46,6 +46,7 @@ def open_account(
     ``deliver`` prints the letter; if it raises, no account is opened, since a letter cannot be had a second time.
     Raises RecordError if the number is taken or malformed, UserIdError if no key could bear the name.
     """
+    bank.require_primary("bank open-account")
     config = bank.config
     if not ACCOUNT_NUMBER.fullmatch(number):
         raise RecordError(f"The customer number {number[:40]!a} is malformed; it is 1 to 16 digits.")

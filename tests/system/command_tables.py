@@ -5,7 +5,7 @@ COMMANDS = {
     "bank": (
         "init request fetch fingerprint serve open-account deposit withdraw accounts transfers statement evidence "
         "audit status backup restore begin-new-log"
-        " renew"
+        " renew join add-server"
     ),
     "customer": (
         "init register request fetch fingerprint send balance statement outbox resume evidence verify status "
@@ -138,6 +138,16 @@ bank     --home             --home        begin-new-log --home {nowhere}
 bank     --home             running       begin-new-log --home {bank}
 bank     --home             --home        renew --home {nowhere}
 bank     --in               text          renew --home {bank} --in {text}
+bank     --home             already       join --home {bank} --out {new}.pgp
+bank     --out              --out         join --home {new} --out {nowhere}/out
+bank     --take             begun         join --home {new} --take {text} --bank-fingerprint {hex}
+bank     --bank-fingerprint word          join --home {new} --take {text} --bank-fingerprint "zz zz"
+bank     --listen           --listen      join --home {new} --out {new}.pgp --listen nowhere
+bank     --public-address   --public      join --home {new} --out {new}.pgp --public-address nowhere
+bank     --home             --home        add-server --home {nowhere} {text} --out {new} --fingerprint {hex}
+bank     request            text          add-server --home {bank} {text} --out {new} --fingerprint {hex}
+bank     --fingerprint      word          add-server --home {bank} {text} --out {new} --fingerprint "zz zz"
+bank     --out              --out         add-server --home {bank} {text} --fingerprint {hex}
 customer --letter           letter        init --home {new} --no-passphrase --letter {nowhere}
 customer --letter           line          init --home {new} --no-passphrase --letter {text}
 customer --passphrase-file  passphrase    init --home {new} --letter {letter} --passphrase-file {nothing}
