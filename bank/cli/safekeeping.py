@@ -45,6 +45,7 @@ def backup(home: Path, as_json: bool, out: Path, keys_file: Path | None) -> None
     try:
         with _progress(as_json) as progress:
             made = make_backup(bank, out, keys_passphrase=passphrase, clock=time.time, progress=progress)
+        whole = bank.has_primary()
     finally:
         bank.release()
     if as_json:
@@ -56,6 +57,8 @@ def backup(home: Path, as_json: bool, out: Path, keys_file: Path | None) -> None
     )
     if passphrase:
         click.echo("The bank's private keys are in it, sealed under the passphrase; keep that elsewhere.")
+        if not whole:
+            click.echo("Only the subkeys, for the primary key is not on this server: back that up where it is.")
     else:
         click.echo(f"The bank's private keys are not in it; keep {home / 'gnupg'} safe, or seal them with {_KEYS}.")
 

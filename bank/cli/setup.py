@@ -173,11 +173,16 @@ def status(home: Path, as_json: bool) -> None:
         with ledger.reading() as connection:
             newest = newest_head(connection)
         found = standing(bank, ledger, time.time())
+    try:
+        has_primary = bank.has_primary()
+    finally:
+        bank.release()
     head = canonical.decode_signed(TreeHead, newest.content) if newest else None
     report = {
         "bank": bank.config.name,
         "home": str(home),
         "fingerprint": bank.config.fingerprint,
+        "primary_key": "here" if has_primary else "elsewhere",
         "currency": bank.config.currency,
         "minimum_stage": bank.config.minimum_stage.value,
         "listen": bank.config.listen,
