@@ -1,7 +1,9 @@
 """The orders of one transaction are decided one after another on balances in memory, then written all at once."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -57,11 +59,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision that stands in the log: its leaf and the canonical bytes of its entry."""
+    """A decision that stands in the log: its leaf and the canonical bytes of its entry.
+
+    ``reason`` is why it is a refusal, ``payments`` how many were booked; both only of one that was made just now.
+    """
 
     leaf: int
     entry: bytes
     duplicate: bool
+    reason: Reason | None = None
+    payments: int = 0
 
 
 def identity(debtor: str, transfer_identifier: str) -> str:
@@ -236,7 +243,8 @@ class Batch:
             }
         )
         self._earlier[submission.identity] = Earlier(leaf, data, digest, submission.order)
-        return Decided(leaf, data, duplicate=False)
+        reason = decision.reason if isinstance(decision, Reject) else None
+        return Decided(leaf, data, duplicate=False, reason=reason, payments=self._booking_count + 1 - first)
 
     def _entry(
         self, submission: Submission, order: TransferOrder, digest: str, decision: Post | Reject, booking: int
@@ -323,6 +331,20 @@ class Batch:
                 "description": description,
             }
         )
+
+
+def summary(outcomes: Sequence[Decided | Refused | Outdated]) -> dict[str, Any]:
+    """What became of orders that were decided together, counted, as the journal tells it."""
+    decided = [each for each in outcomes if isinstance(each, Decided)]
+    new = [each for each in decided if not each.duplicate]
+    return {
+        "orders": len(outcomes),
+        "posted": sum(1 for each in new if each.reason is None),
+        "payments": sum(each.payments for each in new),
+        "refused": Counter(each.reason.value for each in new if each.reason is not None),
+        "repeated": len(decided) - len(new),
+        "unrecorded": Counter(each.reason.value for each in outcomes if isinstance(each, Refused)),
+    }
 
 
 _INSERT_ENTRIES = insert(schema.entry)

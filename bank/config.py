@@ -1,5 +1,6 @@
 """bank.toml says how the bank is set up; every limit has its name here, and an unknown key is an error."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     stop_grace_seconds: Seconds = 15.0
     revocation_seconds: Seconds = 60.0
     """How often the authority's desk is asked for its newest revocation list."""
+    log_lines_per_minute: Count = 600
+    """Lines of one event in the log of one process; the others are counted."""
 
 
 class BankConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -72,6 +75,8 @@ class BankConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Of the mail addresses in the customers' user IDs, by which a Web Key Directory finds their keys."""
     authority_address: str = "127.0.0.1:7402"
     authority_fingerprint: Fingerprint
+    metrics: str = ""
+    """Where `bank serve` shows /metrics and /health, on this machine only; "" for nowhere."""
     limits: Limits = Limits()
 
     @property
@@ -103,11 +108,23 @@ def _require_usable(config: BankConfig, path: Path) -> None:
         minor_digits(config.currency)
     except AmountError as error:
         raise ConfigurationError(f"{path}: currency: {error}") from None
-    for key in ("listen", "public_address", "authority_address"):
+    for key in ("listen", "public_address", "authority_address", "metrics"):
         try:
             Address.parse(getattr(config, key) or config.listen)
         except ProtocolError as error:
             raise ConfigurationError(f"{path}: {key}: {error}") from None
+    if config.metrics and not _is_this_machine(Address.parse(config.metrics).host):
+        raise ConfigurationError(
+            f"{path}: metrics: {config.metrics} can be reached from other machines; what is shown there is for the "
+            "operator alone. Write 127.0.0.1:9464, and pass it on by a program that knows who asks."
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def save(home: Path, config: BankConfig) -> None:

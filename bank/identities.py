@@ -220,6 +220,11 @@ class Identities:
         """One thread at a time makes or replaces a customer's home."""
         return self._turns[hash(slot) % len(self._turns)]
 
+    @property
+    def workers(self) -> int:
+        """Customers for whom a gpg is kept now."""
+        return len(self._workers)
+
     def close(self) -> None:
         """End all workers and remove the homes."""
         self._workers.close()

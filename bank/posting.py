@@ -1,7 +1,7 @@
 """One thread posts: it takes what is queued, makes it durable in one transaction, has the head signed, answers."""
 
-import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -10,10 +10,11 @@ from typing import Final, Self, get_args
 from sqlalchemy import Column, Connection, select
 
 from bank import schema
-from bank.batch import Batch, Decided, Refused, Submission, identity, reused
+from bank.batch import Batch, Decided, Refused, Submission, identity, reused, summary
 from bank.beginning import beginnings
 from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Outdated, Stopping
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
+from bank.journal import is_heard, note
 from bank.log import Growth, Log
 from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
@@ -40,7 +41,6 @@ KNOWN_DIGESTS: Final = 10_000
 
 _STAGES = get_args(OrderStage)
 _Ticket = tuple[Submission, "Future[Outcome]"]
-_log = logging.getLogger(__name__)
 
 
 class Posting:
@@ -75,6 +75,8 @@ class Posting:
         self._heads = Heads(ledger, self._merkle, signer, clock=clock)
         self._heads.start(verify_head)
         self._queue: deque[_Ticket] = deque()
+        self._arrivals: deque[float] = deque()
+        self._oldest = 0.0
         self._arrival = threading.Condition()
         self._stopping = False
         self._unsigned = False
@@ -97,8 +99,14 @@ class Posting:
             if len(self._queue) >= self._queue_limit:
                 raise Busy("The bank has too much to do right now; nothing was recorded. Try again in a moment.")
             self._queue.append((submission, future))
+            self._arrivals.append(time.monotonic())
             self._arrival.notify()
         return future
+
+    @property
+    def waiting(self) -> int:
+        """Orders that wait now."""
+        return len(self._queue)
 
     def stop(self) -> None:
         """Takes nothing more, finishes what is queued, stores the newest head. Harmless when repeated."""
@@ -201,8 +209,10 @@ class Posting:
         """The orders of the next transaction."""
         batch: list[_Ticket] = []
         payments = 0
+        self._oldest = self._arrivals[0]
         while self._queue and len(batch) < self._batch_limit and payments < PAYMENTS_AT_ONCE:
             batch.append(self._queue.popleft())
+            self._arrivals.popleft()
             payments += len(payments_of(batch[-1][0].order))
         return batch
 
@@ -214,7 +224,7 @@ class Posting:
                 self._unsigned = False
             self._heads.store()
         except Exception as error:  # noqa: BLE001 - the thread must live on
-            _log.error("The newest head is not stored yet: %s", error)
+            note("head-unstored", level=40, why=error)
 
     def _post(self, tickets: Sequence[_Ticket]) -> None:
         live = [ticket for ticket in tickets if ticket[1].set_running_or_notify_cancel()]
@@ -224,7 +234,7 @@ class Posting:
             outcomes, size = self._transact([submission for submission, _ in live])
         except Exception as error:  # noqa: BLE001 - whatever it was, all was rolled back and the thread must live on
             self._heads.not_stored()
-            _log.error("A batch of %d orders was rolled back: %s", len(live), error)
+            note("batch-failed", level=40, orders=len(live), why=error)
             _fail(live, _as_bank_error(error))
             return
         try:
@@ -235,10 +245,12 @@ class Posting:
             ]
         except Exception as error:  # noqa: BLE001 - the orders are posted; only their receipts are missing
             self._unsigned = True
-            _log.error("The head of %d entries is not signed yet: %s", size, error)
+            note("head-unsigned", level=40, size=size, why=error)
             _fail(live, _outcome_stands(error))
             return
         self._unsigned = False
+        if is_heard():
+            note("batch", level=10, **summary(outcomes), seconds=round(time.monotonic() - self._oldest, 6))
         for (_, future), answer in zip(live, answers, strict=True):
             if isinstance(answer, Outdated):
                 future.set_exception(answer)

@@ -5,7 +5,6 @@ gpg workers, sessions) each has for itself.
 """
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,17 +13,23 @@ from multiprocessing import connection, get_context
 from multiprocessing.context import ForkProcess
 from typing import Final
 
+from bank import figures, journal
 from bank.errors import BankError
+from bank.figures import Counting, Figures, Tally
+from bank.health import Health
 from bank.home import BankHome
 from bank.journal import note
+from bank.page import open_page, show
+from bank.server import Server
 from bank.serving import parts, prepared, runtime_folder
 from ca.errors import CaError
+from keyring.ending import Ending
 from keyring.errors import KeyringError
 from protocol.errors import ProtocolError
 from protocol.transport import Address, Socket, listen
 
 LOOK_SECONDS: Final = 1.0
-"""How often a process looks whether it is to end."""
+"""How often a process looks whether it is to end, and shows that it is at work."""
 
 BEGIN_SECONDS: Final = 60.0
 """How long a process may take until it serves."""
@@ -38,23 +43,27 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 # Forked before there is any thread, a process has configuration, log and socket at once, and starts in milliseconds.
 _FORK: Final = get_context("fork")
 
+_Tell = connection.Connection
+
 
 @contextmanager
-def serving_in_processes(home: BankHome, count: int, stop: threading.Event) -> Iterator[tuple["Processes", Address]]:
-    """So many processes that serve, and where; ended when the block is left.
+def serving_in_processes(
+    home: BankHome, count: int, stop: Ending
+) -> Iterator[tuple["Processes", Address, Address | None]]:
+    """So many processes that serve, where, and where the page with the figures is, if bank.toml asks for one.
 
-    ``stop`` is what the signal handlers of this process set; they are those of its processes, too. Raises what
-    :func:`bank.serving.serving` raises.
+    They are ended when the block is left. ``stop`` is what signals set, in this process and in each of its
+    processes. Raises what :func:`bank.serving.serving` raises.
     """
     with ExitStack() as stack:
         stack.enter_context(prepared(home))
         home.open_ledger().close()  # an older ledger is brought up to date once, before several open it
         sock = stack.enter_context(listen(Address.parse(home.config.listen)))
-        processes = Processes(home, sock, stop)
+        page = stack.enter_context(open_page(Address.parse(home.config.metrics))) if home.config.metrics else None
+        processes = Processes(home, sock, page, stop, count)
         stack.callback(processes.stop)
-        for place in range(count):
-            processes.begin(place)
-        yield processes, Address(*sock.getsockname()[:2])
+        processes.begin_all()
+        yield processes, Address(*sock.getsockname()[:2]), Address(*page.getsockname()[:2]) if page else None
 
 
 @dataclass
@@ -68,18 +77,31 @@ class _One:
 
 @dataclass
 class Processes:
-    """The processes of one server. This process itself answers nobody."""
+    """The processes of one server: ``count`` that serve, and one more for the page. This process answers nobody."""
 
     home: BankHome
     socket: Socket
-    stopping: threading.Event
+    page: Socket | None
+    stopping: Ending
+    count: int
     _ones: dict[int, _One] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # A place for each process, and the last for this one.
+        self._figures = Figures(self.count + 1)
+
+    def begin_all(self) -> None:
+        """Start every process, the page last. BankError says why one does not serve."""
+        if self.page is not None:
+            journal.listen(Counting(self._figures.tallies[self.count]))
+        for place in range(self.count + (self.page is not None)):
+            self.begin(place)
 
     def begin(self, place: int) -> None:
         """Start the process in this place and wait until it serves; BankError says why it does not."""
         ours, theirs = _FORK.Pipe(duplex=False)
-        arguments = (self.home, self.socket, place, theirs, self.stopping, os.getpid())
-        process = _FORK.Process(target=_serve, args=arguments, name=f"bank-{place}")
+        target = self._serve if place < self.count else self._show
+        process = _FORK.Process(target=target, args=(place, theirs, os.getpid()), name=f"bank-{place}")
         process.start()
         theirs.close()
         early = self._ones[place].early if place in self._ones else 0
@@ -119,8 +141,56 @@ class Processes:
                 one.process.kill()
                 one.process.join()
 
+    # What follows runs in the processes.
 
-def _failure(told: "connection.Connection[None, None]") -> str:
+    def _serve(self, place: int, tell: "_Tell[None, None]", parent: int) -> None:
+        """One of those that serve, from its beginning to its end."""
+        tally = self._figures.tallies[place]
+        tally.begin()
+        if self.page is not None:
+            journal.listen(Counting(tally))
+        try:
+            with parts(self.home, self.socket, runtime_folder(self.home.path, place)) as (server, _):
+                _sample(server, tally)
+                tell.send_bytes(b"")
+                while not self._is_over(place, parent, LOOK_SECONDS):
+                    _sample(server, tally)
+                    journal.settle()
+        except (BankError, KeyringError, CaError, ProtocolError) as error:
+            tell.send_bytes(str(error).encode())
+
+    def _show(self, place: int, tell: "_Tell[None, None]", parent: int) -> None:
+        """The one that shows the figures."""
+        if self.page is None:
+            raise ValueError("There is no page to be shown.")
+        try:
+            with self.home.open_ledger() as ledger:
+                tell.send_bytes(b"")
+                health = Health(self.home, ledger, self._figures, self.count)
+                show(self.page, health, lambda: self._is_over(place, parent, 0.0))
+        except BankError as error:
+            tell.send_bytes(str(error).encode())
+
+    def _is_over(self, place: int, parent: int, seconds: float) -> bool:
+        """Whether the process is to end; waits so long for that."""
+        if self.stopping.wait(seconds):
+            return True
+        if os.getppid() != parent:  # killed outright: nobody would tell us to end
+            note("alone", level=40, place=place)
+            return True
+        return False
+
+
+def _sample(server: Server, tally: Tally) -> None:
+    """What is there now, for the page."""
+    service = server.service
+    tally.put(figures.CONNECTIONS, server.connections)
+    tally.put(figures.QUEUE, service.posting.waiting)
+    tally.put(figures.WORKERS, service.identities.workers)
+    tally.put(figures.SEEN, time.monotonic())
+
+
+def _failure(told: "_Tell[None, None]") -> str:
     """Why a process does not serve, "" if it does."""
     if not told.poll(BEGIN_SECONDS):
         return f"A process of the server did not begin within {BEGIN_SECONDS:g} seconds; the log says how far it came."
@@ -128,23 +198,3 @@ def _failure(told: "connection.Connection[None, None]") -> str:
         return told.recv_bytes().decode()
     except EOFError:
         return "A process of the server ended while it began; the log says why."
-
-
-def _serve(
-    home: BankHome,
-    sock: Socket,
-    place: int,
-    tell: "connection.Connection[None, None]",
-    stop: threading.Event,
-    parent: int,
-) -> None:
-    """One of the processes, from its beginning to its end."""
-    try:
-        with parts(home, sock, runtime_folder(home.path, place)):
-            tell.send_bytes(b"")
-            while not stop.wait(LOOK_SECONDS):
-                if os.getppid() != parent:  # killed outright: nobody would tell us to end
-                    note("alone", level=40, place=place)
-                    return
-    except (BankError, KeyringError, CaError, ProtocolError) as error:
-        tell.send_bytes(str(error).encode())

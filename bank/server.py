@@ -47,6 +47,11 @@ class Server:
         self._listener.start()
         return self._listener.address
 
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return self._listener.connections
+
     def stop(self) -> bool:
         """Take no new work, answer what was taken; True if all of it was answered in time."""
         return self._listener.stop(self.limits.stop_grace_seconds)

@@ -162,6 +162,7 @@ class Service:
         rule: str | None = None,
     ) -> Answer:
         """An unlogged refusal, dated now."""
+        note("request-refused", level=10, reason=reason.value, rule=rule)
         now = format_time(self.clock())
         return messages.refuse(reason, number=number, time=now, sentence=sentence, field=field, rule=rule)
 

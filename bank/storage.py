@@ -146,6 +146,11 @@ class Ledger:
         with self._exclusive(), _translated(self.path), self._writer.connect() as connection, connection.begin():
             yield connection
 
+    def size_bytes(self) -> int:
+        """Room that the ledger takes now."""
+        found = (_beside(self.path, ending) for ending in ("", "-wal"))
+        return sum(path.stat().st_size for path in found if path.exists())
+
     def damage(self, connection: Connection) -> tuple[str, ...]:
         """What the engine itself finds wrong with its file, at most ten things; empty if nothing."""
         found = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()

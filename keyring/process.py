@@ -4,6 +4,7 @@ What gpg says for people (standard error) and what it says for programs (the sta
 ID or file name in the log can be taken for a status line.
 """
 
+import logging
 import os
 import selectors
 import signal
@@ -28,6 +29,8 @@ LOG_LIMIT_BYTES: Final = 256 * 1024
 PASSPHRASE_LIMIT_BYTES: Final = 255  # GnuPG's own limit
 INTERACTIVE_TIMEOUT_SECONDS: Final = 300.0  # a person types into pinentry
 _PIECE_BYTES: Final = 64 * 1024
+_LOG: Final = logging.getLogger(__name__)
+"""Silent, unless somebody counts."""
 
 # What a pinentry needs to find its user; everything else of our environment stays with us.
 _PASSED_ON: Final = (
@@ -181,6 +184,7 @@ def _start(
     if any("\0" in part or "\n" in part for part in command):
         # gpg would read a second option or a second parameter into it.
         raise EngineError("An argument for GnuPG contains a line break; nothing was started. Give a name without one.")
+    _LOG.debug("gpg-started")
     try:
         return subprocess.Popen(
             command,

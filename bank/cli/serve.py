@@ -1,17 +1,16 @@
 """`bank serve`: the server runs until it is told to stop, and says so in one line each."""
 
-import os
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from bank import journal
 from bank.home import BankHome
 from keyring.console import with_home
+from keyring.ending import Ending
 
 
 @click.command(epilog="Example: bank serve --home ~/bank --listen 127.0.0.1:7401")
@@ -25,11 +24,28 @@ from keyring.console import with_home
     help="Serve in so many processes; more than one use more than one processor.",
 )
 @click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Append the log here, not to stderr.")
-@click.option("--verbose", is_flag=True, help="Also log every session that is opened.")
-def serve(home: Path, listen: str | None, processes: int, log_file: Path | None, verbose: bool) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(get_args(journal.Style)),
+    default="json",
+    show_default=True,
+    help="json: one object a line; systemd: with its priority before it, for journald.",
+)
+@click.option(
+    "--verbose", is_flag=True, help="Also log every session, every batch of orders and every refused request."
+)
+def serve(
+    home: Path,
+    listen: str | None,
+    processes: int,
+    log_file: Path | None,
+    log_format: journal.Style,
+    verbose: bool,
+) -> None:
     """Serve customers over TCP until SIGTERM or Ctrl-C.
 
-    Stopping answers what was taken and refuses what is new. The log is one JSON object a line, without secrets.
+    Stopping answers what was taken and refuses what is new. The log is one JSON object a line, without secrets; a log
+    file that is moved away is made anew. Where bank.toml has `metrics`, figures and health are shown there.
     """
     import msgspec
 
@@ -39,31 +55,32 @@ def serve(home: Path, listen: str | None, processes: int, log_file: Path | None,
     bank = BankHome.open(home)
     if listen:
         bank = BankHome(bank.path, msgspec.structs.replace(bank.config, listen=listen))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Ending()
+    stop.listen()
     with ExitStack() as stack:
-        stream = stack.enter_context(open(log_file, "a", buffering=1, opener=_private)) if log_file else sys.stderr
-        journal.configure(stream, verbose=verbose)
-        make_room_for_connections(bank.config.limits)
-        if processes == 1:
-            several, (_, address) = None, stack.enter_context(serving(bank))
+        limits = bank.config.limits
+        journal.configure(
+            log_file or sys.stderr, verbose=verbose, style=log_format, lines_per_minute=limits.log_lines_per_minute
+        )
+        stack.callback(journal.close)
+        make_room_for_connections(limits)
+        if processes == 1 and not bank.config.metrics:
+            several, page, (_, address) = None, None, stack.enter_context(serving(bank))
         else:
-            several, address = stack.enter_context(serving_in_processes(bank, processes, stop))
+            several, address, page = stack.enter_context(serving_in_processes(bank, processes, stop))
         told = f", in {processes} processes" if processes > 1 else ""
         click.echo(f"{bank.config.name} serves at {address}, minimum stage {bank.config.minimum_stage.value}{told}.")
+        if page:
+            click.echo(
+                f"Figures for Prometheus at http://{page}/metrics, and whether all is well at http://{page}/health."
+            )
         sys.stdout.flush()
-        # A plain wait() without a time limit would keep the handlers from running on some platforms.
         while not stop.wait(1.0):
             if several:
                 several.look()
+            journal.settle()
         click.echo("Stopping: answering what was taken …")
     click.echo("Stopped.")
-
-
-def _private(path: str, flags: int) -> int:
-    """The log holds no secret, but it tells who banks here and when."""
-    return os.open(path, flags, 0o600)
 
 
 def add_to(group: click.Group) -> None:

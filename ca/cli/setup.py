@@ -1,9 +1,7 @@
 """Making the authority, opening its desk, and how it stands."""
 
 import json
-import signal
 import sys
-import threading
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -23,6 +21,7 @@ from ca.store import DeskStore
 from keyring import readout
 from keyring.advisories import told
 from keyring.console import json_text, with_json
+from keyring.ending import Ending
 from keyring.home import gnupg_version, require_gnupg, require_private
 from protocol.orders import format_time
 from protocol.transport import Address
@@ -79,9 +78,8 @@ def serve(listen: str | None, log_file: Path | None, home: Path) -> None:
     require_private(home.resolve(), holds="requests")
     store = DeskStore.open(home / DESK_FILE)
     # Set before the line is printed: whoever reads it may send the signal at once.
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended = Ending()
+    ended.listen()
     try:
         with log_file.open("a", encoding="utf-8") if log_file else nullcontext(sys.stderr) as stream:
             desk = DeskServer(store, address, configuration.limits, clock=time.time, log=partial(_log, stream))
