@@ -82,9 +82,10 @@ FIGURES: Final = (
     *(POSTED, PAYMENTS, REFUSED, REPEATED, REQUESTS_REFUSED, BATCH, POSTING, POSTING_FAILURES, SESSIONS),
     *(OPENINGS_REFUSED, EVENTS, GPG_STARTED, ENDED, CONNECTIONS, QUEUE, WORKERS, SEEN, FAILED),
 )
-_STARTS: Final[Mapping[str, int]] = dict(
-    zip((each.name for each in FIGURES), accumulate((each.cells for each in FIGURES), initial=0), strict=False)
-)
+_STARTS: Final[Mapping[str, int]] = {
+    figure.name: start
+    for figure, start in zip(FIGURES, accumulate((each.cells for each in FIGURES), initial=0), strict=False)
+}
 _WIDTH: Final = sum(each.cells for each in FIGURES)
 
 

@@ -88,6 +88,7 @@ bank     --home             --home        serve --home {nowhere}
 bank     --listen           address       serve --home {idle} --listen nowhere
 bank     --processes        --processes   serve --home {idle} --listen 127.0.0.1:0 --processes 0
 bank     --log-file         log           serve --home {idle} --listen 127.0.0.1:0 --log-file {nowhere}/log
+bank     --log-format       --log-format  serve --home {idle} --listen 127.0.0.1:0 --log-format prose
 bank     --number           number        open-account --home {bank} --name A --number 12a
 bank     --number           number        open-account --home {bank} --name A --number 1001
 bank     --name             name          open-account --home {bank} --number 77 --name "a<b"
