@@ -50,6 +50,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "revocations-reached": "The desk gives lists again.",
     "bank-certificate-revoked": "The authority has revoked the bank's own certificate.",
     "few-file-descriptors": "The system allows fewer open files than the limits ask for.",
+    "clock-unsynchronised": "No program keeps the clock of this machine right, as far as its kernel knows.",
     "process-ended": "A process of the server has ended by itself; it is begun again.",
     "process-failed": "A process of the server could not be begun.",
     "process-killed": "A process of the server did not end in time and was killed.",

@@ -18,6 +18,7 @@ from bank.home import BankHome
 from bank.identities import Identities
 from bank.journal import note
 from bank.known_authority import KnownAuthority
+from bank.machine import Machine
 from bank.opening import Opener
 from bank.own_certificate import revocation_in, revocation_told
 from bank.password_stage import Nonces, PasswordStage
@@ -69,7 +70,7 @@ def prepared(home: BankHome) -> Iterator[None]:
     with ExitStack() as stack:
         # Two servers in one home would clear each other's small homes.
         stack.enter_context(home.alone())
-        for left in _runtime_folders(home.path):
+        for left in left_folders(home.path):
             shutil.rmtree(left, ignore_errors=True)
         stack.callback(home.gnupg.stop)
         yield
@@ -172,6 +173,12 @@ def make_room_for_connections(limits: Limits) -> None:
         note("few-file-descriptors", level=30, needed=needed, allowed=allowed)
 
 
+def look_at_clock(machine: Machine) -> None:
+    """Warn where nobody keeps the clock right: customers whose clocks differ by minutes are refused."""
+    if machine.clock_is_kept() is False:
+        note("clock-unsynchronised", level=30, next="timedatectl set-ntp true; `bank doctor` looks again")
+
+
 def runtime_folder(home: Path, place: int | None = None) -> Path:
     """Where customers' small homes lie while the bank serves: in memory where that can be, made anew each time.
 
@@ -183,7 +190,7 @@ def runtime_folder(home: Path, place: int | None = None) -> Path:
     return (_TMPFS if os.access(_TMPFS, os.W_OK | os.X_OK) else home.resolve()) / f"countersign-bank-{digest}{ending}"
 
 
-def _runtime_folders(home: Path) -> Iterator[Path]:
+def left_folders(home: Path) -> Iterator[Path]:
     """Those that a server of this home may have left, however many processes it had."""
     folder = runtime_folder(home)
     return folder.parent.glob(f"{folder.name}*")

@@ -39,6 +39,7 @@ def backup(home: Path, as_json: bool, out: Path, keys_file: Path | None) -> None
     The bank's private keys are in it only if a passphrase is given to seal them under.
     """
     from bank.backup import make_backup
+    from bank.backups import NewestBackup, remember
 
     bank = BankHome.open(home)
     passphrase = read_passphrase(keys_file) if keys_file else None
@@ -48,6 +49,7 @@ def backup(home: Path, as_json: bool, out: Path, keys_file: Path | None) -> None
         whole = bank.has_primary()
     finally:
         bank.release()
+    remember(home, NewestBackup(created=made.created, entries=made.entries, folder=str(out.resolve())))
     if as_json:
         click.echo(json_text({"folder": str(out), "keys": passphrase is not None, **msgspec.to_builtins(made)}))
         return

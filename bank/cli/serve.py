@@ -49,8 +49,9 @@ def serve(
     """
     import msgspec
 
+    from bank.machine import Machine
     from bank.processes import serving_in_processes
-    from bank.serving import make_room_for_connections, serving
+    from bank.serving import look_at_clock, make_room_for_connections, serving
 
     bank = BankHome.open(home)
     if listen:
@@ -64,6 +65,7 @@ def serve(
         )
         stack.callback(journal.close)
         make_room_for_connections(limits)
+        look_at_clock(Machine())
         if processes == 1 and not bank.config.metrics:
             several, page, (_, address) = None, None, stack.enter_context(serving(bank))
         else:

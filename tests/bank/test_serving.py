@@ -13,7 +13,8 @@ import pytest
 from bank import journal
 from bank.config import Limits
 from bank.errors import ConfigurationError
-from bank.serving import make_room_for_connections, runtime_folder, serving
+from bank.machine import Machine
+from bank.serving import look_at_clock, make_room_for_connections, runtime_folder, serving
 from keyring.errors import UnsuitableKey
 from protocol.codes import Status
 from protocol.messages import Balance
@@ -105,6 +106,17 @@ def test_room_is_made_for_as_many_connections_as_the_limits_allow(capsys: pytest
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         journal.LOGGER.handlers.clear()
         journal.LOGGER.propagate = True
+
+
+@pytest.mark.parametrize(("state", "told"), [(5, True), (0, False), (-1, False)])
+def test_a_clock_that_nobody_keeps_is_told_when_the_server_begins(state: int, told: bool) -> None:
+    stream = StringIO()
+    journal.configure(stream, verbose=False)
+    try:
+        look_at_clock(Machine(adjust=lambda: state))
+    finally:
+        journal.close()
+    assert ('"event": "clock-unsynchronised"' in stream.getvalue()) is told
 
 
 def test_the_command_serves_until_sigterm_and_keeps_a_private_log(town: Town, short_tmp: Path) -> None:

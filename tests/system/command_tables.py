@@ -5,7 +5,7 @@ COMMANDS = {
     "bank": (
         "init request fetch fingerprint serve open-account deposit withdraw accounts transfers statement evidence "
         "audit status backup restore begin-new-log"
-        " renew join add-server"
+        " renew join add-server doctor"
     ),
     "customer": (
         "init register request fetch fingerprint send balance statement outbox resume evidence verify status "
@@ -88,6 +88,7 @@ bank     --home             --home        serve --home {nowhere}
 bank     --listen           address       serve --home {idle} --listen nowhere
 bank     --processes        --processes   serve --home {idle} --listen 127.0.0.1:0 --processes 0
 bank     --log-file         log           serve --home {idle} --listen 127.0.0.1:0 --log-file {nowhere}/log
+bank     --home             nowhere       doctor --home {nowhere}
 bank     --log-format       --log-format  serve --home {idle} --listen 127.0.0.1:0 --log-format prose
 bank     --number           number        open-account --home {bank} --name A --number 12a
 bank     --number           number        open-account --home {bank} --name A --number 1001
