@@ -23,7 +23,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Bounds of the server; see docs/architecture.md for what each protects."""
+    """Bounds of the server; docs/configuration.md says what each protects."""
 
     connections: Count = 4096
     connections_per_address: Count = 1024
@@ -95,7 +95,7 @@ def load(home: Path) -> BankConfig:
             f"There is no bank in {home}. Make one with `bank init`, or name its folder with --home or BANK_HOME."
         ) from None
     except settings.SettingsError as error:
-        raise ConfigurationError(f"{error} docs/architecture.md lists the keys.") from None
+        raise ConfigurationError(f"{error} docs/configuration.md lists the keys.") from None
     _require_usable(config, path)
     return config
 
