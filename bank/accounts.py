@@ -76,7 +76,11 @@ def open_account(ledger: Ledger, number: str, name: str, opened_at: int, *, with
 
 def set_status(ledger: Ledger, number: str, status: Status) -> None:
     """Opens, blocks or closes an account; RecordError for the bank's own, an unknown one, or money left in it."""
-    with ledger.writing() as connection:
+    with ledger.writing(hold=False) as connection:
+        # Postings lock accounts before the log: so does this, and needs no more than the one account.
+        connection.execute(
+            select(schema.account.c.number).where(schema.account.c.number == number).with_for_update(key_share=True)
+        )
         found = get(ledger, number, within=connection)
         if found.kind == "bank":
             raise RecordError("The bank's own account stays open.")

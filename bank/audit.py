@@ -111,7 +111,7 @@ class _Audit:
         """All findings, in the order in which they were met."""
         try:
             for damage in self._ledger.damage(self._connection):
-                self._find(f"file {self._ledger.path.name}", f"The database is damaged: {damage}.")
+                self._find("the database", f"The database is damaged: {damage}.")
             self._names = Names(self._connection, self._ledger.log)
             self._read_heads(since, outside)
             walk = self._begin(since)

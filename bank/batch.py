@@ -1,7 +1,7 @@
 """The orders of one transaction are decided one after another on balances in memory, then written all at once."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,44 @@ _TOO_LATE = Refused(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What orders are decided on: accounts by number, and earlier decisions by identity."""
+
+    accounts: dict[str, Account]
+    earlier: dict[str, Earlier]
+
+
+def load(connection: Connection, submissions: Sequence[Submission]) -> Loaded:
+    """Loads, and where the engine can locks, the accounts in order of their number; then earlier decisions.
+
+    Whoever decides an order has its debtor's account locked, so that no other server decides on the same identity
+    between the look-up and the commit.
+    """
+    numbers, identities = set(), []
+    for submission in submissions:
+        numbers |= {submission.order.debtor, *(each.creditor for each in payments_of(submission.order))}
+        identities.append(submission.identity)
+    account, entry = schema.account.c, schema.entry.c
+    accounts = connection.execute(
+        select(account.number, account.kind, account.status, account.balance_minor)
+        .where(account.number.in_(sorted(numbers)))
+        .order_by(account.number)
+        # Nobody needs to wait who only refers to an account.
+        .with_for_update(key_share=True)
+    )
+    found = {row[0]: Account(*row) for row in accounts}
+    earlier = connection.execute(
+        select(entry.identity, entry.leaf, entry.entry, entry.order_digest, entry.content).where(
+            entry.identity.in_(identities)
+        )
+    )
+    return Loaded(
+        found,
+        {known: Earlier(leaf, data, digest, decode_order(content)) for known, leaf, data, digest, content in earlier},
+    )
+
+
 class Batch:
     """Decides orders inside one write transaction; :meth:`write` must follow, and then the commit."""
 
@@ -103,15 +141,19 @@ class Batch:
         connection: Connection,
         growth: Growth,
         last: tuple[int, int],
+        loaded: Loaded,
         *,
         currency: str,
         now: int,
         random: Callable[[int], bytes],
         refusals: RefusalLimiter | None = None,
+        attempted: Mapping[str, bytes] | None = None,
     ) -> None:
         """``last``: booking time (unix seconds) and count of bookings of the last entry, zeros in an empty log.
 
         ``refusals`` bounds the logged refusals of a customer; who commits has it learn what :attr:`refused` then holds.
+        :attr:`written` has the entries by identity.
+        ``attempted``: entries by identity that this batch has written before, in a transaction with unknown outcome.
         """
         self.growth = growth
         self.booked_at = max(now, last[0])
@@ -123,36 +165,14 @@ class Batch:
         self._refusals = refusals
         self.refused: dict[str, int] = {}
         self._new_refusals: list[tuple[int, str]] = []
-        self._newest_list = 0
-        self._accounts: dict[str, Account] = {}
+        self._newest_list: int | None = None
+        self._accounts = loaded.accounts
         self._changed: set[str] = set()
-        self._earlier: dict[str, Earlier] = {}
+        self._earlier = loaded.earlier
+        self._attempted = dict(attempted or {})
         self._entries: list[dict[str, object]] = []
+        self.written: dict[str, bytes] = {}
         self._bookings: list[dict[str, object]] = []
-
-    def load(self, submissions: Sequence[Submission]) -> None:
-        """Loads, and where the engine can locks, the accounts in order of their number; then earlier decisions."""
-        numbers, identities = set(), []
-        for submission in submissions:
-            numbers |= {submission.order.debtor, *(each.creditor for each in payments_of(submission.order))}
-            identities.append(submission.identity)
-        account = schema.account.c
-        for row in self._connection.execute(
-            select(account.number, account.kind, account.status, account.balance_minor)
-            .where(account.number.in_(sorted(numbers)))
-            .order_by(account.number)
-            .with_for_update()
-        ):
-            self._accounts[row[0]] = Account(*row)
-        entry = schema.entry.c
-        for known, leaf, data, digest, content in self._connection.execute(
-            select(entry.identity, entry.leaf, entry.entry, entry.order_digest, entry.content).where(
-                entry.identity.in_(identities)
-            )
-        ):
-            self._earlier[known] = Earlier(leaf, data, digest, decode_order(content))
-        if any(submission.revocation_number is not None for submission in submissions):
-            self._newest_list = highest_number(self._connection)
 
     def decide(self, submission: Submission) -> Decided | Refused | Outdated:
         """Decides one order on the balances that the orders before it have left."""
@@ -161,10 +181,12 @@ class Batch:
         decision = self._judged(order, digest, self._earlier.get(submission.identity))
         match decision:
             case Repeat(earlier):
-                return Decided(earlier.leaf, earlier.entry, duplicate=True)
+                # What this batch has written itself, as it turns out, was recorded: each entry has a salt of its own.
+                own = self._attempted.pop(submission.identity, None) == earlier.entry
+                return Decided(earlier.leaf, earlier.entry, duplicate=not own)
             case Reused(field):
                 return reused(field)
-            case _ if submission.revocation_number is not None and submission.revocation_number < self._newest_list:
+            case _ if submission.revocation_number is not None and submission.revocation_number < self._highest():
                 return Outdated(
                     "The order was judged by a revocation list that is no longer the newest; nothing was recorded."
                 )
@@ -176,6 +198,12 @@ class Batch:
                 return self._log(submission, digest, decision)
             case Post() | PostBulk():
                 return self._log(submission, digest, decision)
+
+    def _highest(self) -> int:
+        """The number of the newest revocation list."""
+        if self._newest_list is None:
+            self._newest_list = highest_number(self._connection)
+        return self._newest_list
 
     def _judged(self, order: Order, digest: str, earlier: Earlier | None) -> Decision | BulkDecision:
         if isinstance(order, BulkOrder):
@@ -244,6 +272,7 @@ class Batch:
         )
         self._earlier[submission.identity] = Earlier(leaf, data, digest, submission.order)
         reason = decision.reason if isinstance(decision, Reject) else None
+        self.written[submission.identity] = data
         return Decided(leaf, data, duplicate=False, reason=reason, payments=self._booking_count + 1 - first)
 
     def _entry(

@@ -46,7 +46,7 @@ def begin(ledger: Ledger, old: OldHead, *, clock: Callable[[], float], random: C
         size = 0 if last is None else last.leaf + 1
         if (connection.execute(select(func.max(signed.size))).scalar() or 0) > size:
             raise HistoryLost(
-                f"The ledger {ledger.path} holds heads of entries that it has lost, so it is damaged in its midst; "
+                f"The ledger {ledger} holds heads of entries that it has lost, so it is damaged in its midst; "
                 "restore a backup with `bank restore`."
             )
         booked_at = max(int(clock()), last.booked_at if last else 0)

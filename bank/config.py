@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from bank.errors import ConfigurationError
+from bank.places import UNREADABLE, has_password, is_url
 from protocol import settings
 from protocol.errors import ProtocolError
 from protocol.letter import Domain
@@ -71,6 +72,8 @@ class BankConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     public_address: str | None = None
     """What letters name as the bank's address; ``listen`` if absent."""
     minimum_stage: Stage = Stage.CERTIFIED
+    ledger: str = ""
+    """The URL of the PostgreSQL database in which the ledger lies; a file in the bank's folder if empty."""
     domain: Domain = ""
     """Of the mail addresses in the customers' user IDs, by which a Web Key Directory finds their keys."""
     authority_address: str = "127.0.0.1:7402"
@@ -108,6 +111,10 @@ def _require_usable(config: BankConfig, path: Path) -> None:
         minor_digits(config.currency)
     except AmountError as error:
         raise ConfigurationError(f"{path}: currency: {error}") from None
+    if config.ledger and not is_url(config.ledger):
+        raise ConfigurationError(f"{path}: ledger: {UNREADABLE}")
+    if has_password(config.ledger) and path.exists() and path.stat().st_mode & 0o077:
+        raise ConfigurationError(f"{path} holds a password and others may read it; run: chmod 600 {path}")
     for key in ("listen", "public_address", "authority_address", "metrics"):
         try:
             Address.parse(getattr(config, key) or config.listen)

@@ -13,6 +13,14 @@ class Unwritable(LedgerError):
     """The ledger cannot be written now, for want of room or of right; nothing was recorded, and reading goes on."""
 
 
+class Interrupted(Unwritable):
+    """The database broke a transaction off, or cannot be reached; nothing was recorded, and trying again may help."""
+
+
+class OutcomeUnknown(LedgerError):
+    """The connection to the database was lost while it was told to commit: only a look can tell whether it did."""
+
+
 class InvariantBroken(LedgerError):
     """Something that must never happen was about to: the transaction was rolled back. Loud on purpose."""
 

@@ -65,6 +65,7 @@ class Heads:
         self._lock = threading.Lock()
         self._newest: SignedHead | None = None
         self._stored_size = -1
+        self._losses_looked_at = 0
 
     @property
     def newest(self) -> SignedHead | None:
@@ -122,6 +123,20 @@ class Heads:
         """The transaction given to :meth:`store` was rolled back."""
         self._stored_size = -1
 
+    def require_kept(self, size: int) -> None:
+        """The log, which has ``size`` entries, still is the one whose newest head this process knows, else HistoryLost.
+
+        Where a connection was lost, another server of the database may answer since, and it may lack what the first
+        had acknowledged. What this process remembers of the log is not asked then.
+        """
+        newest, losses = self._newest, self._ledger.losses
+        if newest is None or (losses == self._losses_looked_at and size >= newest.size):
+            return
+        head = canonical.decode_signed(TreeHead, newest.content)
+        advice = " Nothing is posted to it. Look at what became of the database's servers, then run `bank audit`."
+        require_contained(self._ledger, Log(self._ledger), head, f"the ledger {self._ledger}", advice)
+        self._losses_looked_at = losses
+
     def _known(self, size: int) -> SignedHead | None:
         """The newest head, if it is of at least ``size`` entries and not from the future.
 
@@ -135,6 +150,7 @@ class Heads:
         # Dated by the clock, which may be behind the last booking where it has been set back: a signature is of the
         # moment when it is made, and one from the future would be refused until that has come. A clock behind the key
         # itself is surely wrong.
+        self.require_kept(size)
         newest = self._newest
         size = max(size, newest.size if newest else 0)
         at = max(int(self._clock()), self._signer.earliest)
@@ -161,7 +177,7 @@ def newest_head(connection: Connection) -> SignedHead | None:
 
 def head_file(ledger: Ledger) -> Path:
     """Where the newest head lies outside the database."""
-    return ledger.path.with_name(FILE_NAME)
+    return ledger.folder / FILE_NAME
 
 
 def write_file(path: Path, message: bytes) -> None:
@@ -207,7 +223,7 @@ def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, ve
         if stored is None or stored.size == 0:
             return
         raise HistoryLost(
-            f"The ledger {ledger.path} has signed heads, but the file {path} with the newest one is missing, so nobody "
+            f"The ledger {ledger} has signed heads, but the file {path} with the newest one is missing, so nobody "
             f"can tell whether entries were lost. Put the file back. {advice}"
         ) from None
     except OSError as error:
@@ -227,9 +243,9 @@ def require_continuation(ledger: Ledger, log: Log, stored: SignedHead | None, ve
             if head.bank == ledger.bank and begun_after(connection, ledger.log, head):
                 return
         raise HistoryLost(
-            f"The file {path} is a head of another log than that of {ledger.path}; put the right one back. {advice}"
+            f"The file {path} is a head of another log than that of {ledger}; put the right one back. {advice}"
         )
-    require_contained(ledger, log, head, f"the ledger {ledger.path}", f" Nothing is posted to it. {advice}")
+    require_contained(ledger, log, head, f"the ledger {ledger}", f" Nothing is posted to it. {advice}")
 
 
 def require_contained(ledger: Ledger, log: Log, head: TreeHead, name: str, advice: str = "") -> None:

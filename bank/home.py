@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 from pathlib import Path
+from typing import Final
 
 from bank import config as configuration
 from bank.config import BankConfig
 from bank.customers import Customers
 from bank.errors import ConfigurationError
 from bank.identities import Authority
+from bank.places import Database, Place
 from bank.posting import Posting
 from bank.refusals import RefusalLimiter
 from bank.storage import Ledger
@@ -23,6 +25,9 @@ from keyring.colons import KeyPart
 from keyring.home import Home, require_private
 from keyring.verdict import Rejected, SignedByBank
 from keyring.worker import open_once
+
+LEDGER_FILE: Final = "ledger.sqlite"
+LEDGER_ENVIRONMENT: Final = "BANK_LEDGER"
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,10 @@ class BankHome:
         return Home.open(self.path / "gnupg")
 
     @property
-    def ledger_path(self) -> Path:
-        """The database."""
-        return self.path / "ledger.sqlite"
+    def ledger_place(self) -> Place:
+        """The database: where the environment says, else bank.toml, else a file in the folder."""
+        url = os.environ.get(LEDGER_ENVIRONMENT) or self.config.ledger
+        return Database(url, self.path) if url else self.path / LEDGER_FILE
 
     @property
     def certified_key_path(self) -> Path:
@@ -114,11 +120,11 @@ class BankHome:
 
     def open_ledger(self) -> Ledger:
         """The ledger; LedgerError if it is not this bank's."""
-        ledger = Ledger.open(self.ledger_path)
+        ledger = Ledger.open(self.ledger_place)
         if (ledger.bank, ledger.currency) != (self.config.fingerprint, self.config.currency):
             ledger.close()
             raise ConfigurationError(
-                f"{self.ledger_path} belongs to another bank or currency than {configuration.FILE_NAME} says; "
+                f"The ledger {ledger} belongs to another bank or currency than {configuration.FILE_NAME} says; "
                 "put the right ledger or configuration back."
             )
         return ledger

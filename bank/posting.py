@@ -5,14 +5,25 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import count
 from typing import Final, Self, get_args
 
 from sqlalchemy import Column, Connection, select
 
 from bank import schema
-from bank.batch import Batch, Decided, Refused, Submission, identity, reused, summary
+from bank.batch import Batch, Decided, Refused, Submission, identity, load, reused, summary
 from bank.beginning import beginnings
-from bank.errors import BankError, Busy, InvariantBroken, LedgerError, OutcomeStands, Outdated, Stopping
+from bank.errors import (
+    BankError,
+    Busy,
+    Interrupted,
+    InvariantBroken,
+    LedgerError,
+    OutcomeStands,
+    OutcomeUnknown,
+    Outdated,
+    Stopping,
+)
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
 from bank.journal import is_heard, note
 from bank.log import Growth, Log
@@ -35,6 +46,9 @@ HEAL_SECONDS: Final = 1.0
 
 PAYMENTS_AT_ONCE: Final = 4000
 """A batch takes no further order once it has so many payments, so that bulk orders keep the others waiting briefly."""
+
+RETRY_SECONDS: Final = 30.0
+"""How long a batch is tried again that the database broke off; a standby may need so long to take over."""
 
 KNOWN_DIGESTS: Final = 10_000
 """Digests of keys and certificates that need no look-up, the newest."""
@@ -258,25 +272,56 @@ class Posting:
                 future.set_result(answer)
 
     def _transact(self, submissions: Sequence[Submission]) -> tuple[list[Decided | Refused | Outdated], int]:
-        """Decides and commits; gives the outcomes and the size of the log."""
+        """Decides and commits; gives the outcomes and the size of the log.
+
+        What the database broke off is tried again, for a while. Where a connection was lost during the commit, the next
+        try finds out how that ended: it waits for the same locks, and then finds the entries, or writes them.
+        """
+        deadline = time.monotonic() + RETRY_SECONDS
+        attempted: dict[str, bytes] = {}
+        unknown: OutcomeUnknown | None = None
+        for tried in count():
+            written: dict[str, bytes] = {}
+            try:
+                return self._attempt(submissions, attempted, written)
+            except (Interrupted, OutcomeUnknown) as error:
+                self._heads.not_stored()
+                if isinstance(error, OutcomeUnknown):
+                    unknown = error
+                    attempted |= written
+                if time.monotonic() >= deadline or (self._stopping and not unknown):
+                    raise unknown or error from error
+                _log.warning("A batch of %d orders is tried again: %s", len(submissions), error)
+                time.sleep(min(1.0, 0.005 * 2**tried) * (0.5 + self._random(1)[0] / 255))
+        raise AssertionError("Counting does not end.")
+
+    def _attempt(
+        self, submissions: Sequence[Submission], attempted: dict[str, bytes], written: dict[str, bytes]
+    ) -> tuple[list[Decided | Refused | Outdated], int]:
+        """One try; ``written`` gets the entries that are about to be committed."""
         now = int(self._clock())
-        with self._ledger.writing() as connection:
+        with self._ledger.writing(hold=False) as connection:
+            loaded = load(connection, submissions)
+            self._ledger.hold_log(connection)
             # Another process may have posted since: the log's end is read anew, under the lock.
             size, *last = _end(connection)
+            self._heads.require_kept(size)
             growth = Growth(self._merkle, size)
             batch = Batch(
                 connection,
                 growth,
                 (last[0], last[1]),
+                loaded,
                 currency=self._ledger.currency,
                 now=now,
                 random=self._random,
                 refusals=self._refusals,
+                attempted=attempted,
             )
-            batch.load(submissions)
             outcomes = [batch.decide(submission) for submission in submissions]
             batch.write()
             self._heads.store(connection)
+            written |= batch.written
         growth.commit()
         if self._refusals:
             for customer, refusals in batch.refused.items():

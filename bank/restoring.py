@@ -126,7 +126,7 @@ def begin_in_place(bank: BankHome, *, clock: Callable[[], float], random: Callab
                 kept.append(OldHead(canonical.decode_signed(TreeHead, stored.content), stored.message))
             return begun_anew(ledger, bank, _newest(kept), clock=clock, random=random)
     raise BackupError(
-        f"The ledger {bank.ledger_path} holds all that the bank signed; its log goes on, and no other is begun."
+        f"The ledger of {bank.path} holds all that the bank signed; its log goes on, and no other is begun."
     )
 
 

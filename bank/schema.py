@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The newest migration (bank/migrations/versions), which makes these tables."""
 
 BANK_ACCOUNT: Final = "0000"

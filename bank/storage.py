@@ -1,125 +1,125 @@
-"""A ledger is one database: readers see one snapshot, writers come one at a time, and a commit is durable.
+"""A ledger is one database: readers see one snapshot, writers come in turn, and a commit is durable.
 
-Everything that is particular to SQLite stands in this module.
+What is particular to an engine stands in bank/sqlite.py and in bank/postgresql.py.
 """
 
-import fcntl
 import os
 import re
 import secrets
-import sqlite3
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, insert, inspect, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from bank import migrations, schema
-from bank.errors import InvariantBroken, LedgerError, Unwritable
-
-BUSY_TIMEOUT_SECONDS: Final = 10.0
-"""How long SQLite waits for another process that holds its lock (a backup, a shell); ours wait for the lock file."""
-
-READERS: Final = 8
-"""Connections for reading; further readers wait for one of them."""
-
-COPIED_PAGES: Final = 256
-"""Pages that a copy takes in one step, which is how often its progress is told."""
-
-READER_WAIT_SECONDS: Final = 30.0
-"""How long a reader waits for a connection before it is told that the ledger is busy."""
+from bank.engine import Engine
+from bank.errors import Interrupted, InvariantBroken, LedgerError
+from bank.places import Database, Place
+from bank.sqlite import SQLite
 
 
 class Ledger:
-    """The bank's database with its currency, the fingerprint of its owner and the identifier of its log."""
+    """The bank's database with its currency, the fingerprint of its owner and the identifier of its log.
 
-    def __init__(self, path: Path, readers: Engine, writer: Engine) -> None:
+    As a text it is what a person calls the place: the path of the file, or the URL without a password.
+    """
+
+    def __init__(self, engine: Engine) -> None:
         """Not for callers: use :meth:`create` or :meth:`open`."""
-        self.path: Final = path
-        self._readers = readers
-        self._writer = writer
-        self._lock = threading.Lock()
-        try:
-            self._lock_file = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise LedgerError(f"The ledger {path} cannot be locked: {error.strerror}; check its folder.") from error
+        self._engine = engine
         self.bank = self.currency = self.log = ""
 
     @classmethod
     def create(
         cls,
-        path: Path,
+        place: Place,
         *,
         bank_fingerprint: str,
         currency: str,
         opened_at: int = 0,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> Self:
-        """A new ledger with the bank's own account, in a file of mode 0600; LedgerError if there is a file already."""
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            raise LedgerError(f"There is a file at {path} already; none is ever written over.") from None
-        except OSError as error:
-            raise LedgerError(f"The ledger {path} cannot be made: {error.strerror}.") from error
-        ledger = cls(path, _engine(path, writes=False), _engine(path, writes=True))
-        try:
-            with ledger.writing() as connection:
-                migrations.upgrade(connection)
-                connection.execute(
-                    insert(schema.ledger),
-                    {"one": 1, "bank": bank_fingerprint, "currency": currency, "log": random(16).hex()},
-                )
-                connection.execute(
-                    insert(schema.account),
-                    {
-                        "number": schema.BANK_ACCOUNT,
-                        "name": "The bank",
-                        "kind": "bank",
-                        "status": "open",
-                        "balance_minor": 0,
-                        "opened_at": opened_at,
-                    },
-                )
-            ledger._identify()
-        except BaseException:
-            ledger.close()
-            for ending in ("", "-wal", "-shm", ".lock"):
-                _beside(path, ending).unlink(missing_ok=True)
-            raise
+        """A new ledger with the bank's own account; LedgerError if there is a file, or there are tables, already."""
+        with cls.unfilled(place) as (ledger, connection):
+            connection.execute(
+                insert(schema.ledger),
+                {"one": 1, "bank": bank_fingerprint, "currency": currency, "log": random(16).hex()},
+            )
+            connection.execute(
+                insert(schema.account),
+                {
+                    "number": schema.BANK_ACCOUNT,
+                    "name": "The bank",
+                    "kind": "bank",
+                    "status": "open",
+                    "balance_minor": 0,
+                    "opened_at": opened_at,
+                },
+            )
         return ledger
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """The ledger in the file ``path``; LedgerError if it is missing, damaged, foreign or of a newer version."""
-        if not path.is_file():
-            raise LedgerError(f"There is no ledger at {path}; `bank init` makes one, or name another home.")
-        _require_one_name(path)
-        ledger = cls(path, _engine(path, writes=False), _engine(path, writes=True))
+    @contextmanager
+    def unfilled(cls, place: Place) -> Iterator[tuple[Self, Connection]]:
+        """The tables of a new ledger, in the transaction in which the block fills them; nothing stays if it fails."""
+        engine = _engine_of(place)
         try:
+            engine.make()
+            ledger = cls(engine)
+            try:
+                with ledger._writing(hold=False) as connection:
+                    migrations.upgrade(connection)
+                    yield ledger, connection
+                ledger._identify()
+            except BaseException:
+                engine.close()
+                engine.unmake()
+                raise
+        except BaseException:
+            engine.close()
+            raise
+
+    @classmethod
+    def open(cls, place: Place) -> Self:
+        """The ledger at a place; LedgerError if it is missing, damaged, foreign or of a newer version."""
+        engine = _engine_of(place)
+        try:
+            engine.require()
+            ledger = cls(engine)
             ledger._identify()
         except BaseException:
-            ledger.close()
+            engine.close()
             raise
         return ledger
 
     def close(self) -> None:
         """Closes all connections. Harmless when repeated."""
-        self._readers.dispose()
-        self._writer.dispose()
-        if self._lock_file >= 0:
-            os.close(self._lock_file)
-            self._lock_file = -1
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __str__(self) -> str:
+        return self._engine.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the newest head lies outside of the database."""
+        return self._engine.folder
+
+    @property
+    def losses(self) -> int:
+        """How often a connection to the database was lost so far; it may be another server that answers since."""
+        return self._engine.losses
 
     @contextmanager
     def reading(self, within: Connection | None = None) -> Iterator[Connection]:
@@ -130,79 +130,118 @@ class Ledger:
         if within is not None:
             yield within
             return
-        with _translated(self.path), self._readers.connect() as connection, connection.begin():
-            yield connection
+        with self._translated(), ExitStack() as stack:
+            yield self._begun(stack, self._engine.readers, hold=False)
 
     @contextmanager
-    def writing(self, within: Connection | None = None) -> Iterator[Connection]:
-        """A write transaction, the only one at this moment in all processes; durable when the block is left.
+    def writing(self, within: Connection | None = None, *, hold: bool = True) -> Iterator[Connection]:
+        """A write transaction, the only one at this moment of all servers; durable when the block is left.
 
         Any error rolls everything back. LedgerError if the database refuses, InvariantBroken if a constraint does.
-        ``within``: a write transaction that is open already and is to take this work in.
+        ``within``: a write transaction that is open already and is to take this work in. ``hold``: false if there may
+        be others until :meth:`hold_log` is called; what is read before that is to be locked row by row.
         """
         if within is not None:
             yield within
             return
-        with self._exclusive(), _translated(self.path), self._writer.connect() as connection, connection.begin():
+        with self._writing(hold=hold) as connection:
             yield connection
 
     def size_bytes(self) -> int:
         """Room that the ledger takes now."""
-        found = (_beside(self.path, ending) for ending in ("", "-wal"))
-        return sum(path.stat().st_size for path in found if path.exists())
+        with self.reading() as connection:
+            return self._engine.size_bytes(connection)
+
+    def hold_log(self, connection: Connection) -> None:
+        """From here on to its end this transaction is the only one that can append to the log.
+
+        LedgerError if another server has begun a new log since this ledger was opened.
+        """
+        found = self._engine.hold_log(connection)
+        if found and self.log and found != self.log:
+            raise LedgerError(
+                f"Another log was begun in the ledger {self} ({found}); nothing was recorded. Start this server anew."
+            )
+
+    @contextmanager
+    def _writing(self, *, hold: bool) -> Iterator[Connection]:
+        with self._engine.exclusive(), self._translated(), ExitStack() as stack:
+            connection = self._begun(stack, self._engine.writers, hold=hold)
+            yield connection
+            with self._translated(ending=True):
+                connection.commit()
+
+    def _begun(self, stack: ExitStack, engine: sqlalchemy.Engine, *, hold: bool) -> Connection:
+        """A transaction in which nothing was done yet: so it is begun again while its connection is lost."""
+        # Who opens a ledger is told at once that it cannot be reached.
+        deadline = time.monotonic() + (self._engine.patience_seconds if self.log else 0.0)
+        for tried in count():
+            try:
+                with self._translated(), ExitStack() as begun:
+                    connection = begun.enter_context(engine.connect())
+                    begun.enter_context(connection.begin())
+                    if hold:
+                        self.hold_log(connection)
+                    stack.push(begun.pop_all())
+                    return connection
+            except Interrupted:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(min(1.0, 0.02 * 2**tried))
+        raise AssertionError("Counting does not end.")
+
+    @contextmanager
+    def _translated(self, *, ending: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise InvariantBroken(
+                f"The ledger {self} refused a change that would break its rules ({error.orig}); nothing was written. "
+                "Please report this as a fault of the program."
+            ) from error
+        except Exception as error:
+            found = self._engine.failure(error, ending=ending)
+            if found is not None:
+                raise found from error
+            if isinstance(error, SQLAlchemyError):
+                raise LedgerError(f"The ledger {self} cannot be used now: {str(error).splitlines()[0]}") from error
+            raise
 
     def damage(self, connection: Connection) -> tuple[str, ...]:
-        """What the engine itself finds wrong with its file, at most ten things; empty if nothing."""
-        found = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
-        return () if list(found) == ["ok"] else tuple(found)
+        """What the engine itself finds wrong with its files, at most ten things; empty if nothing."""
+        return self._engine.damage(connection)
+
+    def warnings(self) -> tuple[str, ...]:
+        """How the engine is set up less durably than it could be: a sentence each, with what to do."""
+        with self.reading() as connection:
+            return self._engine.warnings(connection)
 
     def copy_to(self, path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Writes what is committed now to a new SQLite file of mode 0600, durably; posting goes on meanwhile.
 
-        ``progress`` gets pages done and in all. The copy is of one moment, because a read transaction is open all
-        along: without it SQLite begins anew with every commit of another process, and never ends under load. Measured
-        beside a writer, 280 MB took 0.4 s and commits were as quick as before (99th percentile); with VACUUM INTO they
-        took three times as long for 4 s. An engine that is not SQLite writes the same kind of file, row by row: so a
-        backup is one format, whatever the ledger lies in.
+        ``progress`` gets how much is done and how much there is. So a backup is one format, whatever the ledger lies
+        in.
         """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with self.reading() as connection, closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            connection.execute(select(schema.ledger.c.one)).all()  # from here on the transaction sees one moment
-            source = connection.connection.driver_connection
-            if not isinstance(source, sqlite3.Connection):
-                raise LedgerError(f"The ledger {self.path} cannot be copied by this engine.")
-            copy.execute("PRAGMA synchronous = OFF")  # the whole file is made durable below
-            source.backup(
-                copy, pages=COPIED_PAGES, progress=lambda _, rest, total: progress(total - rest, total), sleep=0
-            )
+        with self.reading() as connection:
+            self._engine.copy_to(connection, path, progress)
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        # SQLite's busy handler sleeps between its tries, so writers in several processes would wait for long and be
-        # served out of turn. The kernel wakes who waits for a file lock at once.
-        with self._lock:
-            if self._lock_file < 0:
-                raise LedgerError(f"The ledger {self.path} is closed.")
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
-
     def _identify(self) -> None:
         with self.reading() as connection:
-            tables = set(inspect(connection).get_table_names())
-            if not {"alembic_version", "ledger"} <= tables:
-                raise LedgerError(f"The file {self.path} is a database, but not a ledger of ours; check the path.")
+            tables = inspect(connection)
+            if not (tables.has_table("alembic_version") and tables.has_table("ledger")):
+                raise LedgerError(
+                    f"{self._engine.kind} {self} is a database, but not a ledger of ours; check the path."
+                )
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         # A damaged row may hold bytes, or the name of a version that there never was.
         if not isinstance(revision, str) or not re.fullmatch("[0-9]{4}", revision) or int(revision) == 0:
             raise self._damaged()
         if revision > schema.REVISION:
             raise LedgerError(
-                f"The ledger {self.path} was written by a newer version of this program (schema {revision}, this one "
+                f"The ledger {self} was written by a newer version of this program (schema {revision}, this one "
                 f"knows {schema.REVISION}); install that version."
             )
         if revision < schema.REVISION:
@@ -215,96 +254,12 @@ class Ledger:
         self.bank, self.currency, self.log = row.bank, row.currency, row.log
 
     def _damaged(self) -> LedgerError:
-        return LedgerError(
-            f"The ledger {self.path} is damaged; stop the server, run `bank audit`, and restore a backup."
-        )
+        return LedgerError(f"The ledger {self} is damaged; stop the server, run `bank audit`, and restore a backup.")
 
 
-def _require_one_name(path: Path) -> None:
-    """What is not in the file yet, and the lock, lie beside it under its name: two names would be two ledgers."""
-    if path.is_symlink():
-        raise LedgerError(
-            f"The ledger {path} is a symbolic link to {path.resolve()}; use the home where that file lies."
-        )
-    if path.stat().st_nlink > 1:
-        raise LedgerError(
-            f"The ledger {path} has another name (a hard link), under which a second server could write to it unseen. "
-            f"Find it with `find / -samefile {path}` and delete it, while no server runs."
-        )
+def _engine_of(place: Place) -> Engine:
+    if not isinstance(place, Database):
+        return SQLite(place)
+    from bank.postgresql import PostgreSQL  # loads the driver, which a ledger in a file does not need
 
-
-def _engine(path: Path, *, writes: bool) -> Engine:
-    engine = sqlalchemy.create_engine(
-        sqlalchemy.URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
-        pool_size=1 if writes else READERS,
-        max_overflow=0,
-        pool_timeout=READER_WAIT_SECONDS,
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say, not where the module guesses
-        for pragma in (
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-            "recursive_triggers = ON",  # else REPLACE would delete past the triggers that forbid it
-            f"query_only = {'OFF' if writes else 'ON'}",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        raise InvariantBroken(
-            f"The ledger {path} refused a change that would break its rules ({error.orig}); nothing was written. "
-            "Please report this as a fault of the program."
-        ) from error
-    except DBAPIError as error:
-        raise _failure(path, str(error.orig)) from error
-    except sqlite3.Error as error:  # from the statements with which a connection begins
-        raise _failure(path, str(error)) from error
-    except UnicodeDecodeError as error:  # text that a damaged file gives out, also in SQLite's own sentences
-        raise _failure(path, "malformed") from error
-    except SQLAlchemyError as error:
-        raise LedgerError(f"The ledger {path} cannot be used now: {str(error).splitlines()[0]}") from error
-
-
-_CAUSES: tuple[tuple[str, str], ...] = (
-    ("not a database", "is not a database, or is damaged; check the path, or restore a backup"),
-    ("malformed", "is damaged; stop the server, run `bank audit`, and restore a backup"),
-    ("is full", "cannot be written: the disk is full. Nothing was recorded; make room"),
-    ("readonly", "cannot be written: it is read-only. Nothing was recorded; check its owner and mode"),
-    ("locked", "is held by another program for too long; nothing was recorded. Close that program and try again"),
-    # SQLite writes a whole transaction and then synchronises it. If that fails it takes the transaction back, but a
-    # crash before the next one brings it back: whoever opens the file then finds it whole, and it counts.
-    (
-        "disk I/O error",
-        "meets an error of its disk. What was being written may be recorded or not; check disk and ledger",
-    ),
-    ("unable to open", "cannot be opened; check that its folder is there, with room and rights to write"),
-)
-
-
-_UNWRITTEN: Final = ("is full", "readonly")
-"""Causes by which the end of a transaction, without which it does not count, was surely not written."""
-
-
-def _failure(path: Path, cause: str) -> LedgerError:
-    known = next((sentence for words, sentence in _CAUSES if words in cause), None)
-    sentence = f"The ledger {path} {known}." if known else f"The ledger {path} cannot be used: {cause}."
-    return Unwritable(sentence) if any(words in cause for words in _UNWRITTEN) else LedgerError(sentence)
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+    return PostgreSQL(place)

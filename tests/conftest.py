@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.system.town import Town as SystemTown
 
 _STOP_TIMEOUT_SECONDS = 10.0
-_HOMES_IN_THE_ENVIRONMENT = ("BANK_HOME", "CUSTOMER_HOME", "CA_HOME")
+_HOMES_IN_THE_ENVIRONMENT = ("BANK_HOME", "BANK_LEDGER", "CUSTOMER_HOME", "CA_HOME")
 
 # A failing example is printed with the blob that reproduces it; every run draws anew.
 hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, derandomize=False, print_blob=True)

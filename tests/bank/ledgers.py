@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bank import accounts
+from bank.places import Database, Place
 from bank.posting import Outcome, Posting, Refused, Submission
 from bank.storage import Ledger
 from protocol import canonical, receipts
@@ -54,16 +55,20 @@ class Signer:
 
 @dataclass
 class Bank:
-    """A ledger, and a posting that can be stopped and started again."""
+    """A ledger, new in a file or new at a URL, and a posting that can be stopped and started again."""
 
     folder: Path
     signer: Signer = field(default_factory=Signer)
     clock: Clock = field(default_factory=Clock)
     options: dict[str, Any] = field(default_factory=dict)
+    url: str = ""
 
     def __post_init__(self) -> None:
         self.path = self.folder / "ledger.db"
-        self.ledger = Ledger.create(self.path, bank_fingerprint=BANK, currency="EUR")
+        self.place: Place = Database(self.url, self.folder) if self.url else self.path
+        if not self.url:
+            Ledger.create(self.place, bank_fingerprint=BANK, currency="EUR").close()
+        self.ledger = Ledger.open(self.place)
         self.identifiers = count(1)
         self.posting = self.start()
 
@@ -81,7 +86,7 @@ class Bank:
     def restart(self) -> None:
         self.posting.stop()
         self.ledger.close()
-        self.ledger = Ledger.open(self.path)
+        self.ledger = Ledger.open(self.place)
         self.start()
 
     def close(self) -> None:

@@ -11,16 +11,20 @@ from bank.errors import LedgerError
 from bank.heads import head_file
 from bank.storage import Ledger
 from tests.bank.ledgers import Bank
-from tests.bank.test_heads import tamper
+from tests.bank.tampering import tamper
 
 
 @pytest.fixture
 def audited(bank: Bank) -> Bank:
+    at_work(bank)
+    return bank
+
+
+def at_work(bank: Bank) -> None:
     bank.open_accounts(n1001="50.00", n1002="10.00", n1003="0")
     for creditor in ("1002", "1003", "1009", "1002"):
         bank.send("1001", creditor, "5")
     bank.posting.stop()
-    return bank
 
 
 def message_fits(row: OrderRow) -> str | None:
@@ -112,7 +116,11 @@ TAMPERED = {
 @pytest.mark.parametrize("case", TAMPERED)
 def test_trial_46_a_row_rewritten_dropped_or_added_is_named(audited: Bank, case: str) -> None:
     statement, row = TAMPERED[case]
-    without_keys(audited, statement)
+    if case == "type rewritten" and audited.url:
+        with pytest.raises(LedgerError, match="type bytea"):  # a column's type is that of all its rows
+            tamper(audited, statement)
+        return
+    tamper(audited, statement)
     found = run(audited)
     assert found, "nothing was found"
     assert found[0].row.replace("of account", "of") == row
@@ -120,13 +128,6 @@ def test_trial_46_a_row_rewritten_dropped_or_added_is_named(audited: Bank, case:
         found[0].sentence.endswith((".", "signs them. Else they were added by another hand."))
         or ":" in found[0].sentence
     )
-
-
-def without_keys(bank: Bank, *statements: str) -> None:
-    """As somebody with the file may: foreign keys are a matter of the connection."""
-    with bank.ledger._writer.connect() as connection:
-        connection.connection.execute("PRAGMA foreign_keys = OFF")
-    tamper(bank, *statements)
 
 
 def test_trial_46_the_last_entry_dropped_with_all_that_belongs_to_it_is_found(audited: Bank) -> None:
@@ -178,15 +179,17 @@ def test_the_head_outside_missing_or_foreign_is_found(audited: Bank) -> None:
     assert run(audited)[0].row == "file newest-head.pgp"
 
 
-def test_trial_21_bits_flipped_in_the_file_are_found_or_change_nothing(audited: Bank) -> None:
+def test_trial_21_bits_flipped_in_the_file_are_found_or_change_nothing(file_bank: Bank) -> None:
+    bank = file_bank
+    at_work(bank)
     seed = random.SystemRandom().randrange(2**32)
     draw = random.Random(seed)
-    audited.ledger.close()
-    honest = audited.path.read_bytes()
+    bank.ledger.close()
+    honest = bank.path.read_bytes()
     used = [place for place, byte in enumerate(honest) if byte]  # most of so small a file is empty
-    copy = make(audited.folder / "flipped") / "ledger.db"
-    shutil.copy(head_file(audited.ledger), copy.parent)
-    before = contents(audited.path)
+    copy = make(bank.folder / "flipped") / "ledger.db"
+    shutil.copy(head_file(bank.ledger), copy.parent)
+    before = contents(bank.path)
     found = 0
     for _ in range(60):
         damaged = bytearray(honest)
@@ -194,7 +197,7 @@ def test_trial_21_bits_flipped_in_the_file_are_found_or_change_nothing(audited: 
         copy.write_bytes(damaged)
         try:
             with Ledger.open(copy) as ledger:
-                findings = audit(ledger, verify_order=message_fits, verify_head=audited.signer.verify)
+                findings = audit(ledger, verify_order=message_fits, verify_head=bank.signer.verify)
         except LedgerError:
             found += 1
             continue

@@ -15,8 +15,8 @@ from protocol.limits import PAYMENTS_IN_ORDER
 from protocol.orders import BulkOrder, Payment, TransferOrder, decode_order, encode_order, format_time
 from protocol.receipts import BulkEntry, ReceiptError, check_order, check_results, decode_entry
 from tests.bank.ledgers import BANK, Bank, receipt_of, refused
+from tests.bank.tampering import tamper
 from tests.bank.test_audit import message_fits
-from tests.bank.test_heads import tamper
 from tests.protocol.test_vectors import vectors
 
 

@@ -13,6 +13,7 @@ from bank.storage import Ledger
 from protocol import canonical, merkle
 from protocol.receipts import TreeHead
 from tests.bank.ledgers import Bank, receipt_of
+from tests.bank.tampering import tamper
 
 
 @pytest.fixture
@@ -22,18 +23,6 @@ def busy_bank(bank: Bank) -> Bank:
         bank.send("1001", "1002", "1")
     bank.posting.stop()
     return bank
-
-
-def tamper(bank: Bank, *statements: str) -> None:
-    """Changes rows as somebody with the database file can, past the triggers."""
-    with bank.ledger.writing() as connection:
-        triggers = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
-        for name, _ in triggers:
-            connection.exec_driver_sql(f"DROP TRIGGER {name}")
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-        for _, sql in triggers:
-            connection.exec_driver_sql(sql)
 
 
 def test_the_newest_head_lies_beside_the_database_as_it_was_signed(busy_bank: Bank) -> None:
@@ -62,22 +51,22 @@ def test_trial_21_rows_lost_from_the_end_are_found_by_the_head_outside(busy_bank
         busy_bank.start()
 
 
-def test_trial_21_a_write_ahead_log_that_was_lost_is_found(bank: Bank, tmp_path: Path) -> None:
-    bank.open_accounts(n1001="50.00", n1002="0")
-    bank.posting.stop()
-    bank.ledger.close()
+def test_trial_21_a_write_ahead_log_that_was_lost_is_found(file_bank: Bank, tmp_path: Path) -> None:
+    file_bank.open_accounts(n1001="50.00", n1002="0")
+    file_bank.posting.stop()
+    file_bank.ledger.close()
     copy = tmp_path / "copy"
     copy.mkdir()
-    shutil.copy(bank.path, copy)  # closed and checkpointed: the state before what follows
-    bank.ledger = Ledger.open(bank.path)
-    bank.start()
-    bank.send("1001", "1002", "1")
-    bank.posting.stop()
-    shutil.copy(head_file(bank.ledger), copy)
-    bank.ledger.close()
-    bank.ledger = Ledger.open(copy / "ledger.db")
+    shutil.copy(file_bank.path, copy)  # closed and checkpointed: the state before what follows
+    file_bank.ledger = Ledger.open(file_bank.place)
+    file_bank.start()
+    file_bank.send("1001", "1002", "1")
+    file_bank.posting.stop()
+    shutil.copy(head_file(file_bank.ledger), copy)
+    file_bank.ledger.close()
+    file_bank.ledger = Ledger.open(copy / "ledger.db")
     with pytest.raises(HistoryLost, match="are lost"):
-        bank.start()
+        file_bank.start()
 
 
 def test_trial_46_a_changed_history_is_not_continued(busy_bank: Bank) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bank import ceremony, joining
 from bank.errors import ConfigurationError, GrantRefused
 from bank.granting import ServerGrant, ServerKeys, make_grant
-from bank.home import BankHome
+from bank.home import LEDGER_FILE, BankHome
 from bank.letters import open_account
 from ca.applicant import Desk
 from keyring import keys, messages, packets, process
@@ -114,7 +114,7 @@ def test_a_new_server_has_the_subkeys_and_of_the_primary_key_only_the_name(place
 def test_what_the_primary_key_signs_is_refused_on_a_server_that_was_added(place: Place) -> None:
     """Account notices and requests; a thief of such a server cannot have the authority certify anybody."""
     server = place.take(place.grant())
-    shutil.copy(place.bank.ledger_path, server.path)
+    shutil.copy(place.bank.path / LEDGER_FILE, server.path)
     desk = Desk(Address.parse("127.0.0.1:1"))
     for home in (server, place.bank):
         with home.open_ledger() as ledger:

@@ -218,8 +218,7 @@ def test_entries_that_nobody_signs_are_noticed(health_of: HealthOf) -> None:
 
 def test_a_ledger_that_cannot_be_read_is_noticed(health_of: HealthOf) -> None:
     health = health_of()
-    path = health.ledger.path
-    for each in path.parent.glob("ledger.sqlite*"):
+    for each in health.ledger.folder.glob("ledger.sqlite*"):
         each.write_bytes(b"not a database" * 100)
     assert ill(health) == ["ledger"]
     shown = {sample.name: sample.value for each in BankCollector(health).collect() for sample in each.samples}

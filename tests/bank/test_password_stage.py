@@ -152,7 +152,7 @@ def _forgets_only_what_is_stale(bank: Bank) -> None:
     nonces.take(b"c", 1602.0)
     assert bank.count("nonce") == 2
     # Another process, or the same one after a new start, knows them, too.
-    with Ledger.open(bank.ledger.path) as ledger, pytest.raises(OpeningRefused) as caught:
+    with Ledger.open(bank.place) as ledger, pytest.raises(OpeningRefused) as caught:
         Nonces(ledger, limit=3).take(b"c", 1603.0)
     assert caught.value.field == "nonce"
 

@@ -12,6 +12,7 @@ from bank import schema
 from bank.errors import BankError, InvariantBroken, LedgerError, OutcomeStands
 from protocol.codes import Status
 from tests.bank.ledgers import DEADLINE_SECONDS, Bank, entry_of, receipt_of
+from tests.bank.tampering import in_postgresql
 from tests.bank.test_bulk_posting import bulk
 
 FAULTS: tuple[Callable[[], Exception], ...] = (
@@ -38,7 +39,7 @@ class Saboteur:
 @contextmanager
 def sabotage(bank: Bank, at: int, fault: Callable[[], Exception]) -> Iterator[Saboteur]:
     saboteur = Saboteur(at, fault)
-    engine = bank.ledger._writer
+    engine = bank.ledger._engine.writers
     event.listen(engine, "before_cursor_execute", saboteur.step)
     event.listen(engine, "commit", saboteur.step)
     try:
@@ -106,10 +107,11 @@ def test_trial_07_every_order_of_a_batch_fails_with_it_and_the_next_batch_is_pos
     assert bank.balances()["1002"] == 1000
 
 
-def test_trial_20_a_full_disk_stops_writing_not_reading_and_recovers(bank: Bank) -> None:
+def test_trial_20_a_full_disk_stops_writing_not_reading_and_recovers(file_bank: Bank) -> None:
+    bank = file_bank
     bank.open_accounts(n1001="50.00", n1002="0")
     pages: list[int] = []
-    with bank.ledger._writer.connect() as connection:  # the writer's one connection keeps its limit
+    with bank.ledger._engine.writers.connect() as connection:  # the writer's one connection keeps its limit
         pages.append(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages[0]}")
     posted, failed = 0, None
@@ -124,7 +126,7 @@ def test_trial_20_a_full_disk_stops_writing_not_reading_and_recovers(bank: Bank)
     assert "disk is full" in str(failed)
     assert bank.balances()["1002"] == posted
     assert bank.posting.head(None)[0]
-    with bank.ledger._writer.connect() as connection:
+    with bank.ledger._engine.writers.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages[0] + 10_000}")
     assert bank.prove(receipt_of(bank.post(submission))).status == Status.SETTLED
 
@@ -151,8 +153,11 @@ def test_what_is_written_is_never_changed_or_deleted(bank: Bank, table: str, cha
     bank.open_accounts(n1001="50.00")
     bank.posting.stop()
     with bank.ledger.writing() as connection:
-        connection.exec_driver_sql("INSERT INTO revocation_list VALUES (1, X'00', 2, 1)")
-        connection.exec_driver_sql("INSERT INTO certificate VALUES ('d', '1001', X'00', '1', 'f', 1, 2, NULL)")
+        for statement in (
+            "INSERT INTO revocation_list VALUES (1, X'00', 2, 1)",
+            "INSERT INTO certificate VALUES ('d', '1001', X'00', '1', 'f', 1, 2, NULL)",
+        ):
+            connection.exec_driver_sql(in_postgresql(statement) if bank.url else statement)
     columns = {"entry": "leaf", "booking": "number", "head": "size", "certificate": "number"}
     column = columns.get(table, "number")
     with pytest.raises(InvariantBroken, match="never changed or deleted"), bank.ledger.writing() as connection:

@@ -196,8 +196,8 @@ def test_a_reader_keeps_its_moment_while_others_write(bank: Bank) -> None:
     assert bank.count("account") == 2
 
 
-def test_writers_come_one_at_a_time_also_from_two_ledgers_on_one_file(bank: Bank) -> None:
-    second = Ledger.open(bank.path)
+def test_writers_come_one_at_a_time_also_from_two_ledgers_at_one_place(bank: Bank) -> None:
+    second = Ledger.open(bank.place)
     entered = threading.Event()
 
     def write() -> None:
@@ -213,9 +213,9 @@ def test_writers_come_one_at_a_time_also_from_two_ledgers_on_one_file(bank: Bank
     second.close()
 
 
-def test_a_writer_in_another_process_waits_for_the_lock_file_and_not_for_sqlite(bank: Bank) -> None:
-    lock = os.open(bank.path.with_name("ledger.db.lock"), os.O_RDWR)
-    with bank.ledger.writing(), pytest.raises(BlockingIOError):
+def test_a_writer_in_another_process_waits_for_the_lock_file_and_not_for_sqlite(file_bank: Bank) -> None:
+    lock = os.open(file_bank.path.with_name("ledger.db.lock"), os.O_RDWR)
+    with file_bank.ledger.writing(), pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
     os.close(lock)

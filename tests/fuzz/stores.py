@@ -94,7 +94,7 @@ def requests_at_the_desk(data: bytes) -> None:
 
 def newest_head_file(data: bytes) -> None:
     """The bank's newest head outside its ledger, whose signature is good: of this log, or the bank does not go on."""
-    ledger = SimpleNamespace(path=scratch() / "ledger.sqlite", bank=A, log="0" * 32, reading=_empty_ledger)
+    ledger = SimpleNamespace(folder=scratch(), bank=A, log="0" * 32, reading=_empty_ledger)
     (scratch() / "newest-head.pgp").write_bytes(data)
     log = SimpleNamespace(root=lambda size: bytes(32))
     for verify in (lambda _message: data, lambda _message: None):

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from bank import storage
+from bank import sqlite
 from bank.cli import main
 from protocol import messages
 from protocol.frames import Frame
@@ -24,7 +24,7 @@ from tests.trials.durability.watched_disk import watch
 
 def set_pragmas(pragmas: list[str]) -> None:
     """After those of the bank itself."""
-    plain = storage._engine
+    plain = sqlite.file_engine
 
     def engine(path: Path, *, writes: bool) -> Any:
         made = plain(path, writes=writes)
@@ -36,7 +36,7 @@ def set_pragmas(pragmas: list[str]) -> None:
 
         return made
 
-    storage._engine = engine
+    sqlite.file_engine = engine
 
 
 def note_receipts(recorder: Recorder) -> None:
