@@ -29,6 +29,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "serving": "The server takes connections.",
     "stopped": "The server has ended; whether all that was taken was answered.",
     "batch": "Orders were decided together: how many, what became of them, and the seconds since the first came.",
+    "batch-again": "The database broke a transaction off, or was lost amid it; its orders are tried again.",
     "batch-failed": "A transaction was rolled back; what was in it was not recorded, or its outcome is unknown.",
     "head-unsigned": "What was recorded could not be signed; it is tried again.",
     "head-unstored": "The newest signed head could not be stored; it is tried again.",

@@ -65,3 +65,12 @@ def has_password(url: str) -> bool:
     """Whether a connection URI holds a password."""
     found = _URL.fullmatch(url)
     return bool(found and (found["password"] or _SECRET.search(found["options"] or "")))
+
+
+def require_no_password(url: str) -> None:
+    """ConfigurationError if a URL from the command line, which every user of the machine can see, holds a password."""
+    if has_password(url):
+        raise ConfigurationError(
+            "A password on the command line can be read by every user of this machine: change it. Give the URL without "
+            "it, and the password in ~/.pgpass or in the file that PGPASSFILE names; or the whole URL in BANK_LEDGER."
+        )

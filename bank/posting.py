@@ -291,7 +291,7 @@ class Posting:
                     attempted |= written
                 if time.monotonic() >= deadline or (self._stopping and not unknown):
                     raise unknown or error from error
-                _log.warning("A batch of %d orders is tried again: %s", len(submissions), error)
+                note("batch-again", level=30, orders=len(submissions), why=error)
                 time.sleep(min(1.0, 0.005 * 2**tried) * (0.5 + self._random(1)[0] / 255))
         raise AssertionError("Counting does not end.")
 

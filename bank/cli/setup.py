@@ -36,6 +36,13 @@ from protocol.stages import Stage
     help="Put addresses NUMBER@DOMAIN into the keys' user IDs, for a Web Key Directory. Default: none.",
 )
 @click.option(
+    "--ledger",
+    default="",
+    metavar="URL",
+    help="Keep the ledger in this empty PostgreSQL database, postgresql://…, not in a file. A password does not belong "
+    "here, where others see it: set BANK_LEDGER, or use a password file.",
+)
+@click.option(
     "--minimum-stage",
     type=click.Choice([stage.value for stage in Stage]),
     default=Stage.CERTIFIED.value,
@@ -52,6 +59,7 @@ def init(
     listen: str,
     public_address: str | None,
     domain: str,
+    ledger: str,
     minimum_stage: str,
     as_json: bool,
 ) -> None:
@@ -59,6 +67,7 @@ def init(
 
     The key has no passphrase, since the server signs unattended; the folder is closed to other users instead.
     """
+    from bank.places import require_no_password
     from bank.storage import Ledger
     from ca.documents import BANK_NUMBER
     from keyring import keys, readout, unfinished
@@ -73,6 +82,7 @@ def init(
     authority_hex = readout.parse(authority_fingerprint)
     if not is_domain(domain):
         raise ConfigurationError(f"{domain[:80]!a} is not a domain; give one in lower case such as bank.example.")
+    require_no_password(ledger)
     user_id = keys.user_id(name, BANK_NUMBER, domain)
     settings = BankConfig(
         name=name,
@@ -81,6 +91,7 @@ def init(
         listen=listen,
         public_address=public_address,
         domain=domain,
+        ledger=ledger,
         minimum_stage=Stage(minimum_stage),
         authority_address=authority,
         authority_fingerprint=authority_hex,
@@ -92,12 +103,16 @@ def init(
     gnupg = Home.create(home / "gnupg", own_keys=True)
     try:
         key = keys.new_bank_key(gnupg, user_id)
-        Ledger.create(
-            home / "ledger.sqlite", bank_fingerprint=key.primary, currency=currency, opened_at=int(time.time())
-        ).close()
         import msgspec
 
-        save_config(home, msgspec.structs.replace(settings, fingerprint=key.primary))
+        settings = msgspec.structs.replace(settings, fingerprint=key.primary)
+        Ledger.create(
+            BankHome(home, settings).ledger_place,
+            bank_fingerprint=key.primary,
+            currency=currency,
+            opened_at=int(time.time()),
+        ).close()
+        save_config(home, settings)
         unfinished.finish(home)
     finally:
         gnupg.stop()
@@ -173,6 +188,7 @@ def status(home: Path, as_json: bool) -> None:
         with ledger.reading() as connection:
             newest = newest_head(connection)
         found = standing(bank, ledger, time.time())
+        warnings = (*found.warnings, *ledger.warnings())
     try:
         has_primary = bank.has_primary()
     finally:
@@ -181,6 +197,7 @@ def status(home: Path, as_json: bool) -> None:
     report = {
         "bank": bank.config.name,
         "home": str(home),
+        "ledger": str(ledger),
         "fingerprint": bank.config.fingerprint,
         "primary_key": "here" if has_primary else "elsewhere",
         "currency": bank.config.currency,
@@ -198,12 +215,12 @@ def status(home: Path, as_json: bool) -> None:
         "next": found.next_step,
     }
     if as_json:
-        click.echo(json_text({**report, "warnings": found.warnings}))
+        click.echo(json_text({**report, "warnings": warnings}))
         return
     for name, value in report.items():
         shown = ("yes" if value else "no") if isinstance(value, bool) else value or "none"
         click.echo(f"{name.replace('_', ' '):<17}{shown}")
-    for warning in found.warnings:
+    for warning in warnings:
         click.echo(f"\nWarning: {warning}")
 
 

@@ -76,6 +76,8 @@ bank     --public-address   address       {bankinit} --public-address :1
 bank     --minimum-stage    minimum-stage {bankinit} --minimum-stage none
 bank     --authority-fingerprint word     init --home {new} --name B --currency EUR --authority-fingerprint "zz zz"
 bank     --domain           domain        {bankinit} --domain A
+bank     --ledger           URL           {bankinit} --ledger postgresql//nowhere
+bank     --ledger           password      {bankinit} --ledger postgresql://bank:hidden@nowhere/bank
 bank     --home             already       init --home {bank} --name B --currency EUR --authority-fingerprint {hex}
 bank     --home             --home        request --home {nowhere}
 bank     --out              out           request --home {bank} --out {nowhere}/out
