@@ -77,16 +77,19 @@ class Certificates:
             _require_sole(connection, presented, newest, at)
         return presented
 
-    def require_good(self, judged: JudgedCertificate, at: int, *, anew: bool = False) -> tuple[int, int]:
+    def known_good(self, judged: JudgedCertificate, at: int) -> tuple[int, int] | None:
         """The number of the list by which a certificate is good at ``at``, and until when it is good by that list.
 
-        Asked for every order, since both change; good also means for as long as a booking takes. The newest list that
-        this process has met may accept it: whoever records the order says Outdated if there is a newer one, and then
-        ``anew`` asks the newest of all. To refuse it takes that one, too. Raises OpeningRefused.
+        Asked for every order, since both change; good also means for as long as a booking takes. This asks the newest
+        list that this process has met, in memory: whoever records the order says Outdated if there is a newer one. None
+        where that list does not accept it; to refuse it takes :meth:`require_good`.
         """
-        if not anew:
-            with suppress(OpeningRefused):
-                return self._good_by(self._known(), judged, at)
+        with suppress(OpeningRefused):
+            return self._good_by(self._known(), judged, at)
+        return None
+
+    def require_good(self, judged: JudgedCertificate, at: int) -> tuple[int, int]:
+        """As :meth:`known_good`, by the newest list of all, which is in the ledger. Raises OpeningRefused."""
         return self._good_by(self._newest(), judged, at)
 
     def _good_by(self, newest: RevocationList, judged: JudgedCertificate, at: int) -> tuple[int, int]:

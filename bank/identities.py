@@ -15,7 +15,8 @@ from keyring.certification import CaTemplate, Certification, judged_home, regist
 from keyring.errors import EngineError, KeyringError, NotCertified
 from keyring.home import Home
 from keyring.verdict import Rejected, SignedByCustomer
-from keyring.worker import Opened, Worker, WorkerSet, open_once
+from keyring.worker import Asked, Opened, Worker, open_once
+from keyring.worker_set import WorkerSet
 from protocol import canonical
 from protocol.codes import Reason
 from protocol.stages import Stage
@@ -198,6 +199,22 @@ class Identities:
         for place in open_still:
             answers[place] = _NO_VERDICT
         return answers
+
+    def ask(self, identity: Identity, messages: Sequence[bytes]) -> Asked | None:
+        """Hand the customer's gpg a group of messages without waiting; None where :meth:`open_all` is the way."""
+        with self._lock:
+            known = self._known.get(identity.slot)
+            if known is None or known.key != identity.key:
+                return None
+            self._known.move_to_end(identity.slot)
+        worker = self._workers.at_hand(identity.slot, known.home)
+        return worker.ask(messages, identity.expected) if worker else None
+
+    def end(self, identity: Identity, asked: Asked) -> list[Opened | Rejected] | None:
+        """What gpg said to :meth:`ask`; None if a verdict cannot be relied on, and all are to be asked for anew."""
+        answers = asked.end()
+        kept = self._is_kept(identity.slot, asked.home)
+        return answers if answers and all(_is_settled(each, kept) for each in answers) else None
 
     def _is_kept(self, slot: str, home: Home) -> bool:
         """Whether a home is in use still; it is out of use before anything of it is removed."""

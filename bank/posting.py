@@ -183,8 +183,12 @@ class Posting:
             raise InvariantBroken("An order and its signed content differ; what was verified is what is posted.")
         if submission.stage not in _STAGES:
             raise InvariantBroken(f"{submission.stage!r} is not a stage.")
-        self._require_recorded("key", submission.key_digest, schema.key.c.digest)
-        self._require_recorded("certificate", submission.certificate_digest, schema.certificate.c.digest)
+        self.require_recorded(submission.key_digest, submission.certificate_digest)
+
+    def require_recorded(self, key_digest: str | None, certificate_digest: str | None) -> None:
+        """Raises InvariantBroken if by one of these an order could not be proven later; asks the ledger only once."""
+        self._require_recorded("key", key_digest, schema.key.c.digest)
+        self._require_recorded("certificate", certificate_digest, schema.certificate.c.digest)
 
     def _require_recorded(self, name: str, digest: str | None, column: "Column[str]") -> None:
         if digest is None or digest in self._known:

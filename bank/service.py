@@ -1,10 +1,13 @@
-"""Requests are answered alike in every stage; the stage has already decided who speaks and what an order carries."""
+"""Requests are answered alike in every stage; the stage has already decided who speaks and what an order carries.
 
+Orders are answered in the loop, everything else apart: it reads the ledger, and may have to wait for that.
+"""
+
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 
 from bank import accounts
@@ -14,12 +17,14 @@ from bank.customers import Customers
 from bank.dossier import Dossier
 from bank.errors import BankError, Busy, Outdated, RecordError, Stopping, Unwritable
 from bank.evidence import EvidenceRefused
-from bank.identities import Identities, Identity, OpeningRefused, signature_refused
+from bank.identities import Identity, OpeningRefused, signature_refused
 from bank.journal import note
+from bank.loop import Loop
 from bank.posting import Outcome, Posting, Refused, Submission
 from bank.refusals import RefusalLimiter
 from bank.registration import examine
 from bank.storage import Ledger
+from bank.verifier import Verifier
 from ca.bridge import JudgedCertificate
 from keyring.errors import KeyringError
 from keyring.verdict import Rejected
@@ -97,12 +102,8 @@ class Standing:
 _EXPECTED = (OpeningRefused, MalformedContent, BankError, KeyringError)
 """What may go wrong with a request; anything else is a fault of ours and ends the connection."""
 
-Pending = Answer | Callable[[], Answer]
-"""An answer, or what gives it once the posting has decided."""
-
-
-def _settled(pending: Pending) -> Answer:
-    return pending() if callable(pending) else pending
+_Queued = tuple[SubmitOrder, Submission, "Future[Outcome]"]
+"""An order that waits for the posting."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,19 @@ class Service:
     ledger: Ledger
     posting: Posting
     customers: Customers
-    identities: Identities
+    verifier: Verifier
     certificates: Callable[[], Certificates | None]
     dossier: Dossier
     refusals: RefusalLimiter
     admission: Admission
+    loop: Loop
     clock: Callable[[], float] = time.time
 
     def answer(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
-        """One answer for each request, in their order; a request that is not one raises MalformedContent."""
-        return [answer for part in self.parts(speaker, requests) for answer in part]
+        """One answer for each request, in their order, for a thread that waits; see :meth:`parts`."""
+        return self.loop.wait(self._answers(speaker, requests))
 
-    def parts(self, speaker: Speaker, requests: Sequence[bytes]) -> Iterator[list[Answer]]:
+    async def parts(self, speaker: Speaker, requests: Sequence[bytes]) -> AsyncIterator[list[Answer]]:
         """The answers one part after another, so that who asks for much fills no memory with what is not sent yet.
 
         Orders that follow each other are posted together and are one part, every other answer is one by itself; what
@@ -141,17 +143,19 @@ class Service:
             together = list(run)
             orders = [request for request in together if isinstance(request, SubmitOrder)]
             if orders:
-                yield self._orders(speaker, orders)
+                yield await self._orders(speaker, orders)
             else:
                 for request in together:
-                    yield [self._guarded(speaker, request)]
+                    yield [await self.loop.apart(self._guarded, speaker, request)]
 
-    def _orders(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Answer]:
+    async def _answers(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
+        return [answer async for part in self.parts(speaker, requests) for answer in part]
+
+    async def _orders(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Answer]:
         with self.admission.places(speaker.customer, [len(each.order) for each in orders]) as places:
-            pending = self._submitted(speaker, orders[:places])
-            for order in orders[places:]:
-                pending.append(self.refuse(Reason.BUSY, order.number))
-            return [_settled(each) for each in pending]
+            queued = await self._queued(speaker, orders[:places])
+            answers = [await self._decided(speaker, *each) if isinstance(each, tuple) else each for each in queued]
+            return answers + [self.refuse(Reason.BUSY, order.number) for order in orders[places:]]
 
     def refuse(
         self,
@@ -211,7 +215,7 @@ class Service:
             case SubmitOrder():
                 raise TypeError("Orders are answered together, by _orders.")
 
-    def _submitted(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Pending]:
+    async def _queued(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Answer | _Queued]:
         """What becomes of orders that came together: all are judged at one moment, and gpg is asked about all at once.
 
         A revocation that the bank has learned by then stops every one of them.
@@ -220,27 +224,25 @@ class Service:
         try:
             if self.refusals.remaining(speaker.customer, now) <= 0:
                 raise OpeningRefused(Reason.RATE)
-            standing = self._standing(speaker, now)
-            opened = self._opened(speaker, orders, now)
+            standing = await self._standing(speaker, now)
+            opened = await self._opened(speaker, orders, now)
         except _EXPECTED as error:
             return [self._failed(speaker, order, error) for order in orders]
-        pending: list[Pending] = []
+        queued: list[Answer | _Queued] = []
         for order, found in zip(orders, opened, strict=True):
             try:
                 submission = self._read_order(speaker, order, found, standing)
-                future = self.posting.submit(submission)
+                queued.append((order, submission, self.posting.submit(submission)))
             except _EXPECTED as error:
-                pending.append(self._failed(speaker, order, error))
-            else:
-                pending.append(partial(self._decided, speaker, order, submission, future))
-        return pending
+                queued.append(self._failed(speaker, order, error))
+        return queued
 
-    def _opened(self, speaker: Speaker, orders: Sequence[SubmitOrder], now: float) -> Sequence[bytes | Rejected]:
+    async def _opened(self, speaker: Speaker, orders: Sequence[SubmitOrder], now: float) -> Sequence[bytes | Rejected]:
         """The content of each order, once its authorship is proven as the stage asks."""
         if speaker.identity is None or not speaker.stage.orders_are_signed:
             return [order.order for order in orders]
         speaker.identity.require_current(now)
-        found = self.identities.open_all(speaker.identity, [order.order for order in orders])
+        found = await self.verifier.open_all(speaker.identity, [order.order for order in orders])
         return [each if isinstance(each, Rejected) else each.content for each in found]
 
     def _read_order(
@@ -278,22 +280,25 @@ class Service:
             good_until=standing.good_until,
         )
 
-    def _standing(self, speaker: Speaker, now: float, *, anew: bool = False) -> Standing:
+    async def _standing(self, speaker: Speaker, now: float, *, anew: bool = False) -> Standing:
         """By what the speaker is good now; ``anew`` if the list that this process has met is no longer the newest."""
         if not speaker.stage.is_certified:
             return Standing()
         certificates = self.certificates()
         if speaker.certificate is None or certificates is None:
             raise OpeningRefused(Reason.CERTIFICATE_MISSING, field="certificate")
-        number, good_until = certificates.require_good(speaker.certificate, int(now), anew=anew)
+        good = None if anew else certificates.known_good(speaker.certificate, int(now))
+        if good is None:
+            good = await self.loop.apart(certificates.require_good, speaker.certificate, int(now))
+        number, good_until = good
         return Standing(speaker.certificate.digest, number, good_until)
 
-    def _decided(
+    async def _decided(
         self, speaker: Speaker, request: SubmitOrder, submission: Submission, future: "Future[Outcome]"
     ) -> Answer:
         identifier = submission.order.transfer_identifier
         try:
-            outcome = self._outcome_by_newest_list(speaker, submission, future)
+            outcome = await self._outcome_by_newest_list(speaker, submission, future)
         except (OpeningRefused, Busy, Stopping) as error:
             return self._failed(speaker, request, error)
         except Unwritable as error:
@@ -305,13 +310,18 @@ class Service:
             raise OutcomeUnknown(str(error)) from None
         return self._outcome(speaker, request.number, identifier, outcome)
 
-    def _outcome_by_newest_list(self, speaker: Speaker, submission: Submission, future: "Future[Outcome]") -> Outcome:
+    async def _outcome_by_newest_list(
+        self, speaker: Speaker, submission: Submission, future: "Future[Outcome]"
+    ) -> Outcome:
         """What was decided; where somebody has learned of revocations since we looked, we look again."""
         while True:
+            if not future.done():
+                async with asyncio.timeout(DECISION_SECONDS):
+                    await self.loop.settled(future)
             try:
-                return future.result(DECISION_SECONDS)
+                return future.result(0)
             except Outdated:
-                standing = self._standing(speaker, self.clock(), anew=True)
+                standing = await self._standing(speaker, self.clock(), anew=True)
                 number, good_until = standing.revocation_number, standing.good_until
                 submission = replace(submission, revocation_number=number, good_until=good_until)
                 future = self.posting.submit(submission)

@@ -18,6 +18,7 @@ from bank.home import BankHome
 from bank.identities import Identities
 from bank.journal import note
 from bank.known_authority import KnownAuthority
+from bank.loop import Loop
 from bank.machine import Machine
 from bank.opening import Opener
 from bank.own_certificate import revocation_in, revocation_told
@@ -28,6 +29,7 @@ from bank.server import Server
 from bank.service import Service
 from bank.storage import Ledger
 from bank.turns import Turns
+from bank.verifier import Verifier
 from bank.watcher import DESK_SECONDS, Watcher
 from ca.applicant import Desk
 from ca.bridge import CertificateRefused, open_root
@@ -102,6 +104,8 @@ def parts(
 
         certificates = KnownAuthority(home, ledger, identities, watch)
         certificates()
+        loop = Loop("sessions")
+        stack.callback(loop.stop)
         service = Service(
             bank=config.fingerprint,
             minimum_stage=config.minimum_stage,
@@ -109,11 +113,12 @@ def parts(
             ledger=ledger,
             posting=posting,
             customers=customers,
-            identities=identities,
+            verifier=Verifier(identities, loop),
             certificates=certificates,
             dossier=Dossier(home, ledger, posting, customers, signer, clock),
             refusals=refusals,
             admission=Admission(limits.queue, limits.queue_per_customer),
+            loop=loop,
             clock=clock,
         )
         opener = Opener(
@@ -135,7 +140,7 @@ def parts(
             nonces=Nonces(ledger, limits.nonces),
             clock=clock,
         )
-        server = Server(limits, opener, password_stage, service, customers, clock)
+        server = Server(limits, opener, password_stage, service, customers, loop, clock)
         address = server.listen(place)
         note("serving", address=address, minimum_stage=config.minimum_stage.value)
         try:

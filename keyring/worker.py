@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,9 +37,6 @@ GROUP: Final = 16
 _PIECE_BYTES: Final = 8 * 1024
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
 _WATCHED: Final = ("pubring.kbx", "trustdb.gpg")
-# One thread at a time works at its files: every system call gives the interpreter away, and with many threads between,
-# getting it back costs more than the call. Nobody holds this while gpg is waited for.
-_FILES: Final = threading.Lock()
 _DONE: Final = b"\n[GNUPG:] FILE_DONE\n"
 
 
@@ -152,45 +148,62 @@ class Worker:
     ) -> None:
         self.close()
 
-    def _ask(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
-        names = [str(self._made + place) for place in range(1, len(messages) + 1)]
-        self._made += len(names)
+    def ask(self, messages: Sequence[bytes], expected: Expectation) -> "Asked | None":
+        """Hand gpg a group of messages and do not wait for it; it is for who asked to end what was asked.
+
+        None, at once, where waiting is needed first (for another thread's messages, for a process to start) or where
+        there is anything out of order: then :meth:`open_all` is the way to an answer.
+        """
+        if not 0 < len(messages) <= GROUP or any(_unfit(message, expected) for message in messages):
+            return None
+        if not self._lock.acquire(blocking=False):
+            return None
+        asked = None
         try:
-            with _FILES:
-                gpg = self._running()
-                for name, message in zip(names, messages, strict=True):
-                    if os.path.lexists(f"{self._folder}/{name}"):
-                        raise _Lost("its output is in the way")
-                    _write_new(f"{self._folder}/{name}.gpg", message)
-                gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
-                gpg.names.flush()
-            statuses = self._answers(gpg, names)
-            with _FILES:
-                return [self._judged(name, status, expected) for name, status in zip(names, statuses, strict=True)]
+            if not self._closed and self._gpg is not None and self._is_ready():
+                asked = self._asked(self._gpg, messages, expected)
+        except (_Lost, OSError):
+            pass
+        finally:
+            if asked is None:
+                self._lock.release()
+        return asked
+
+    def _ask(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
+        asked = self._asked(self._running(), messages, expected)
+        try:
+            asked.wait()
+            return asked.judged()
         except BaseException:
             # First the process, then its files, which it could still write. Also for an interrupt: the next message
             # must not read the answer to this one.
             self._stop()
             raise
         finally:
-            with _FILES:
-                for name in names:
-                    for path in (f"{self._folder}/{name}.gpg", f"{self._folder}/{name}"):
-                        with suppress(OSError):
-                            os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
+            asked.remove()
 
-    def _judged(self, name: str, status: bytes, expected: Expectation) -> Opened | Rejected:
-        verdict = _timely(judge(status, expected), self._clock())
-        if isinstance(verdict, Rejected):
-            return verdict
-        content = _read_result(f"{self._folder}/{name}")
-        return Opened(content, verdict) if content is not None else _NO_OUTPUT
+    def _asked(self, gpg: process.RunningGpg, messages: Sequence[bytes], expected: Expectation) -> "Asked":
+        names = [str(self._made + place) for place in range(1, len(messages) + 1)]
+        self._made += len(names)
+        asked = Asked(self, gpg.status, names, expected)
+        try:
+            for name, message in zip(names, messages, strict=True):
+                if os.path.lexists(f"{self._folder}/{name}"):
+                    raise _Lost("its output is in the way")
+                _write_new(f"{self._folder}/{name}.gpg", message)
+            gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
+            gpg.names.flush()
+        except BaseException:
+            self._stop()
+            asked.remove()
+            raise
+        return asked
 
     def _running(self) -> process.RunningGpg:
         """The process, replaced if it died or if its home is not what it was: gpg keeps old keys in its caches."""
-        seen = _stamps(self._home)
-        if self._gpg is None or self._gpg.process.poll() is not None or seen != self._seen:
+        if self._gpg is None or not self._is_ready():
             self._stop()
+            self._seen = _stamps(self._home)
             self._gpg = process.start(
                 self._home,
                 "--multifile",
@@ -198,37 +211,11 @@ class Worker:
                 folder=self._folder,
                 file_limit_bytes=MESSAGE_LIMIT_BYTES,
             )
-            self._seen = seen
         return self._gpg
 
-    def _answers(self, gpg: process.RunningGpg, names: Sequence[str]) -> list[bytes]:
-        """For each file the status lines between FILE_START, which must name it, and FILE_DONE.
-
-        gpg is silent after the last, and works on the files in their order.
-        """
-        deadline = time.monotonic() + self._timeout_seconds
-        poll = select.poll()
-        poll.register(gpg.status, select.POLLIN)
-        read = bytearray()
-        while not (read.endswith(_DONE) and read.count(_DONE) >= len(names)):
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise _Lost(f"no verdict within {self._timeout_seconds:g} seconds")
-            piece = os.read(gpg.status, _PIECE_BYTES)
-            if not piece:
-                raise _TooLong if gpg.wrote_too_much() else _Lost("it ended before the verdict")
-            read += piece
-            if len(read) > STATUS_LIMIT_BYTES:
-                raise _Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")
-        *statuses, _ = bytes(read).split(_DONE)
-        if len(statuses) != len(names):
-            raise _Lost("more verdicts than messages")
-        answers = []
-        for name, status in zip(names, statuses, strict=True):
-            start = f"[GNUPG:] FILE_START 3 {name}.gpg\n".encode()
-            if not status.startswith(start):
-                raise _Lost("a verdict on another message")
-            answers.append(status[len(start) :] + b"\n")
-        return answers
+    def _is_ready(self) -> bool:
+        """Whether the process runs, and for the home as it is now."""
+        return self.alive and _stamps(self._home) == self._seen
 
     def _stop(self) -> None:
         if self._gpg is not None:
@@ -236,54 +223,100 @@ class Worker:
             self._gpg = None
 
 
-class WorkerSet:
-    """At most ``limit`` workers, one a key; the one not used for the longest time makes room."""
+class Asked:
+    """Messages that a worker's gpg works on; the worker does nothing else until :meth:`end`.
 
-    def __init__(self, limit: int, make: Callable[[Home], Worker] = Worker) -> None:
-        if limit < 1:
-            raise ValueError("A set of workers has room for at least one.")
-        self._limit = limit
-        self._make = make
-        self._lock = threading.Lock()
-        self._workers: OrderedDict[str, Worker] = OrderedDict()
-        self._closed = False
+    Who waits in a loop of its own calls :meth:`hear` whenever ``descriptor`` can be read.
+    """
 
-    def get(self, key: str, home: Home) -> Worker:
-        """The worker of ``key``, replaced if it serves another home. Raises EngineError once the set is closed."""
-        leaving: list[Worker] = []
-        with self._lock:
-            if self._closed:
-                raise EngineError("The workers of GnuPG were closed; the server is ending. Try again when it is back.")
-            worker = self._workers.get(key)
-            if worker is None or worker.home != home:
-                if worker is not None:
-                    leaving.append(self._workers.pop(key))
-                worker = self._workers[key] = self._make(home)
-            self._workers.move_to_end(key)
-            while len(self._workers) > self._limit:
-                leaving.append(self._workers.popitem(last=False)[1])
-        for left in leaving:  # outside the lock: closing waits for a message in flight
-            left.close()
-        return worker
+    def __init__(self, worker: Worker, status: int, names: Sequence[str], expected: Expectation) -> None:
+        """Made by :class:`Worker`, which holds its lock meanwhile."""
+        self.descriptor: Final = status
+        self.timeout_seconds: Final = worker._timeout_seconds
+        self.home: Final = worker.home
+        self._worker = worker
+        self._names = names
+        self._expected = expected
+        self._read = bytearray()
+        self._given_up = False
 
-    def evict(self, key: str) -> None:
-        """End the worker of ``key`` if there is one: its home is being replaced or its session is over."""
-        with self._lock:
-            worker = self._workers.pop(key, None)
-        if worker is not None:
-            worker.close()
+    def hear(self) -> bool:
+        """Take in what gpg says now; True when there is nothing more to wait for."""
+        try:
+            return self._hear()
+        except (_Lost, OSError):
+            self._given_up = True
+            return True
 
-    def close(self) -> None:
-        """End all workers; there are none afterwards."""
-        with self._lock:
-            self._closed = True
-            workers = list(self._workers.values())
-            self._workers.clear()
-        for worker in workers:
-            worker.close()
+    def end(self) -> list[Opened | Rejected] | None:
+        """What gpg said of each message, None if that cannot be relied on (or was not waited for): ask anew."""
+        try:
+            if not self._given_up and self._is_whole():
+                return self.judged()
+            self._worker._stop()
+        except (_Lost, OSError):
+            self._worker._stop()
+        finally:
+            self.remove()
+            self._worker._lock.release()
+        return None
 
-    def __len__(self) -> int:
-        return len(self._workers)
+    def wait(self) -> None:
+        """Until gpg has said all; for who holds the worker's lock. Raises what tells that it cannot be relied on."""
+        deadline = time.monotonic() + self.timeout_seconds
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        while True:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise _Lost(f"no verdict within {self.timeout_seconds:g} seconds")
+            if self._hear():
+                return
+
+    def judged(self) -> list[Opened | Rejected]:
+        """What gpg said, once it has said all; raises likewise."""
+        now = self._worker._clock()
+        return [self._judged(name, status, now) for name, status in zip(self._names, self._statuses(), strict=True)]
+
+    def remove(self) -> None:
+        """Nothing of the messages is left behind; gpg must be done with them, or ended."""
+        for name in self._names:
+            for path in (f"{self._worker._folder}/{name}.gpg", f"{self._worker._folder}/{name}"):
+                with suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
+
+    def _judged(self, name: str, status: bytes, now: float) -> Opened | Rejected:
+        verdict = _timely(judge(status, self._expected), now)
+        if isinstance(verdict, Rejected):
+            return verdict
+        content = _read_result(f"{self._worker._folder}/{name}")
+        return Opened(content, verdict) if content is not None else _NO_OUTPUT
+
+    def _hear(self) -> bool:
+        piece = os.read(self.descriptor, _PIECE_BYTES)
+        if not piece:
+            gpg = self._worker._gpg
+            raise _TooLong if gpg is not None and gpg.wrote_too_much() else _Lost("it ended before the verdict")
+        self._read += piece
+        if len(self._read) > STATUS_LIMIT_BYTES:
+            raise _Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")
+        return self._is_whole()
+
+    def _is_whole(self) -> bool:
+        """gpg is silent after the last message, and works on them in their order."""
+        return self._read.endswith(_DONE) and self._read.count(_DONE) >= len(self._names)
+
+    def _statuses(self) -> list[bytes]:
+        """For each message the status lines between FILE_START, which must name it, and FILE_DONE."""
+        *statuses, _ = bytes(self._read).split(_DONE)
+        if len(statuses) != len(self._names):
+            raise _Lost("more verdicts than messages")
+        answers = []
+        for name, status in zip(self._names, statuses, strict=True):
+            start = f"[GNUPG:] FILE_START 3 {name}.gpg\n".encode()
+            if not status.startswith(start):
+                raise _Lost("a verdict on another message")
+            answers.append(status[len(start) :] + b"\n")
+        return answers
 
 
 def open_once(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from protocol.errors import ConnectionLost, LocalProtocolError
 from protocol.frames import Frame, FrameReader
@@ -72,6 +73,7 @@ class Connection:
         self._limits: dict[int, float] = {}
         self._reader = FrameReader(frame_limit)
         self._observe = observe
+        self._when_closed: Callable[[], None] | None = None
         self.peer = peer
         self.network = network
 
@@ -89,9 +91,9 @@ class Connection:
                 rest = rest[sent:]
                 self._limit(socket.SO_SNDTIMEO, deadline - time.monotonic())
         except (BlockingIOError, TimeoutError):
-            raise ConnectionLost(f"{self.peer} does not read what is sent to it; the connection is given up.") from None
+            raise unread(self.peer) from None
         except OSError as error:
-            raise ConnectionLost(f"The connection to {self.peer} broke: {error.strerror or error}.") from None
+            raise broken(self.peer, error) from None
         if self._observe:
             for frame in frames:
                 self._observe("sent", frame)
@@ -109,7 +111,7 @@ class Connection:
             data = self._read(seconds, started)
             if not data:
                 if started:
-                    raise ConnectionLost(f"{self.peer} closed the connection in the middle of a message.")
+                    raise cut(self.peer)
                 return None
             if not started:
                 started, deadline = True, time.monotonic() + frame_seconds
@@ -128,21 +130,31 @@ class Connection:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
-    def close(self) -> None:
-        """End the connection; harmless when repeated."""
+    def break_off(self) -> None:
+        """Fail whatever reads or writes here now; who does so closes the connection (any thread)."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the connection; harmless when repeated."""
+        self.break_off()
         self._socket.close()
+        told, self._when_closed = self._when_closed, None
+        if told:
+            told()
+
+    def when_closed(self, tell: Callable[[], None]) -> None:
+        """Have this called once when the connection is closed."""
+        self._when_closed = tell
 
     def _read(self, seconds: float, started: bool) -> bytes:
         try:
             self._limit(socket.SO_RCVTIMEO, seconds)
             return self._socket.recv(READ_BYTES)
         except (BlockingIOError, TimeoutError):
-            what = "did not finish its message" if started else "said nothing"
-            raise ConnectionLost(f"{self.peer} {what} within the time limit.") from None
+            raise silent(self.peer, started) from None
         except OSError as error:
-            raise ConnectionLost(f"The connection to {self.peer} broke: {error.strerror or error}.") from None
+            raise broken(self.peer, error) from None
 
     def _limit(self, option: int, seconds: float) -> None:
         """Let a wait last so long; nearly always as long as the one before."""
@@ -153,6 +165,27 @@ class Connection:
             raise TimeoutError
         self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(microseconds, 1_000_000)))
         self._limits[option] = seconds
+
+
+def unread(peer: str) -> ConnectionLost:
+    """It has not taken what was sent in time."""
+    return ConnectionLost(f"{peer} does not read what is sent to it; the connection is given up.")
+
+
+def silent(peer: str, started: bool) -> ConnectionLost:
+    """It has not sent in time, or not the whole of what it had ``started``."""
+    what = "did not finish its message" if started else "said nothing"
+    return ConnectionLost(f"{peer} {what} within the time limit.")
+
+
+def cut(peer: str) -> ConnectionLost:
+    """It has closed within a frame."""
+    return ConnectionLost(f"{peer} closed the connection in the middle of a message.")
+
+
+def broken(peer: str, error: OSError) -> ConnectionLost:
+    """The connection itself has failed."""
+    return ConnectionLost(f"The connection to {peer} broke: {error.strerror or error}.")
 
 
 def connect(address: Address, *, timeout_seconds: float, observe: Observer | None = None) -> Connection:
@@ -204,13 +237,14 @@ def listen(address: Address) -> socket.socket:
 class Listener:
     """Accepts connections and gives each a thread of its own that runs ``handle``.
 
-    ``refuse`` makes the frame that a connection above the limits is answered with before it is closed.
+    Where that gives True the connection is used on, and whoever uses it closes it; until then it counts. ``refuse``
+    makes the frame that a connection above the limits is answered with before it is closed.
     """
 
     def __init__(
         self,
         place: Address | socket.socket,
-        handle: Callable[[Connection], None],
+        handle: Callable[[Connection], bool | None],
         refuse: Callable[[], Frame],
         limits: ListenerLimits,
     ) -> None:
@@ -223,7 +257,8 @@ class Listener:
         self._refuse = refuse
         self._limits = limits
         self._lock = threading.Lock()
-        self._open: dict[Connection, threading.Thread] = {}
+        self._open: set[Connection] = set()
+        self._all_closed = threading.Condition(self._lock)
         self._per_network: Counter[str] = Counter()
         self._stopping = False
         self._alarm, self._bell = socket.socketpair()
@@ -245,10 +280,10 @@ class Listener:
         return self._stopping
 
     def stop(self, grace_seconds: float) -> bool:
-        """Accept no more, let every handler answer what it has read, then close; True if all ended by themselves."""
+        """Accept no more, have what was read answered, then break off; True if all were closed by then."""
         with self._lock:
             self._stopping = True
-            open_now = list(self._open.items())
+            open_now = list(self._open)
         # The socket itself may be another process's, too: it is not shut down.
         with suppress(OSError):
             self._bell.send(b"!")
@@ -256,14 +291,14 @@ class Listener:
             self._thread.join()
         for sock in (self._socket, self._alarm, self._bell):
             sock.close()
-        for connection, _ in open_now:
+        for connection in open_now:
             connection.interrupt()
-        deadline = time.monotonic() + grace_seconds
-        for _, thread in open_now:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        for connection, _ in open_now:
-            connection.close()
-        return not any(thread.is_alive() for _, thread in open_now)
+        with self._all_closed:
+            whole = self._all_closed.wait_for(lambda: not self._open, grace_seconds)
+            left = list(self._open)
+        for connection in left:
+            connection.break_off()
+        return whole
 
     def _accept(self) -> None:
         poll = select.poll()
@@ -287,7 +322,7 @@ class Listener:
         except OSError:  # the peer is gone already
             sock.close()
             return
-        thread = threading.Thread(target=self._run, args=(connection, network), name=peer, daemon=True)
+        thread = threading.Thread(target=self._run, args=(connection,), name=peer, daemon=True)
         if not self._admit(connection, network, thread):
             with suppress(ConnectionLost):
                 connection.send(self._refuse(), timeout_seconds=REFUSAL_SECONDS)
@@ -302,21 +337,31 @@ class Listener:
             )
             if full:
                 return False
-            try:
-                thread.start()
-            except RuntimeError:  # the system gives no further thread: that is full, too
-                return False
+            connection.when_closed(partial(self._release, connection, network))
             self._per_network[network] += 1
-            self._open[connection] = thread
-            return True
-
-    def _run(self, connection: Connection, network: str) -> None:
+            self._open.add(connection)
         try:
-            self._handle(connection)
+            thread.start()
+        except RuntimeError:  # the system gives no further thread: that is full, too
+            self._release(connection, network)
+            return False
+        return True
+
+    def _run(self, connection: Connection) -> None:
+        kept = None
+        try:
+            kept = self._handle(connection)
         finally:
-            connection.close()
-            with self._lock:
-                self._open.pop(connection, None)
-                self._per_network[network] -= 1
-                if not self._per_network[network]:
-                    del self._per_network[network]
+            if not kept:
+                connection.close()
+
+    def _release(self, connection: Connection, network: str) -> None:
+        with self._lock:
+            if connection not in self._open:
+                return
+            self._open.remove(connection)
+            self._per_network[network] -= 1
+            if not self._per_network[network]:
+                del self._per_network[network]
+            if not self._open:
+                self._all_closed.notify_all()

@@ -214,7 +214,7 @@ def test_trial_50_a_revocation_stops_the_next_order_of_an_open_session_and_nothi
                 learn(counter, older)
             assert talk.refusal(order) == (Reason.CERTIFICATE_REVOKED, "certificate")
             assert entry_of(bobs.ask(counter.submission(town.bob, "twin", CERTIFIED))).status is Status.REJECTED
-        counter.server.service.identities._known.clear()  # so that the small home is made anew
+        counter.server.opener.identities._known.clear()  # so that the small home is made anew
         assert refusal(counter, town.alice)[:2] == (Reason.CERTIFICATE_REVOKED, "certificate")
     with served(town, counter.home) as restarted:
         assert refusal(restarted, town.alice)[:2] == (Reason.CERTIFICATE_REVOKED, "certificate")

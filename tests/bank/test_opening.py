@@ -258,7 +258,7 @@ def test_an_opening_with_many_recipients_never_reaches_gpg(counter: Counter) -> 
 
 
 def test_an_opening_that_fails_leaves_no_small_home(counter: Counter) -> None:
-    folder = counter.server.service.identities._folder
+    folder = counter.server.opener.identities._folder
     before = sorted(folder.iterdir())
     town = counter.town
     assert counter.refusal(counter.opening(town.impostor, Stage.CERTIFIED, key=town.impostor.key).frame)

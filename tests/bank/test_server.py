@@ -147,7 +147,7 @@ def test_no_more_than_the_allowed_requests_are_taken_before_the_first_is_answere
 def test_trial_32_a_gpg_that_is_killed_in_mid_session_is_replaced(counter: Counter) -> None:
     with counter.session(counter.town.alice, Stage.CERTIFIED) as talk:
         assert talk.pay("before-the-kill").status is Status.SETTLED
-        workers = counter.server.service.identities._workers._workers
+        workers = counter.server.opener.identities._workers._workers
         slot = next(each for each in workers if each.startswith("1001-certified"))
         running = workers[slot]._gpg
         assert running is not None
@@ -238,7 +238,7 @@ def test_trial_44_the_log_is_a_line_of_json_for_each_event_without_secrets_or_ra
 
 
 def test_everything_secret_is_closed_to_others(counter: Counter) -> None:
-    home, runtime = counter.home.path, counter.server.service.identities._folder
+    home, runtime = counter.home.path, counter.server.opener.identities._folder
     for folder in (home, home / "gnupg", runtime, *(each for each in runtime.iterdir() if each.is_dir())):
         assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0, folder
     for file in (home / "bank.toml", *home.glob("ledger.sqlite*")):

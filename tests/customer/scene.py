@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -179,11 +179,15 @@ class FaultyService:
     def __getattr__(self, name: str) -> object:
         return getattr(self.honest, name)
 
-    def parts(self, speaker: object, requests: list[bytes]) -> Iterator[list[Answer]]:
-        """As the server asks for them: here in one part."""
-        yield self.answer(speaker, requests)
-
     def answer(self, speaker: object, requests: list[bytes]) -> list[Answer]:
+        """As the server asks for them in the stage password."""
+        return self.honest.loop.wait(self._answers(speaker, requests))
+
+    async def parts(self, speaker: object, requests: list[bytes]) -> AsyncIterator[list[Answer]]:
+        """As the server asks for them in a session: here in one part."""
+        yield await self._answers(speaker, requests)
+
+    async def _answers(self, speaker: object, requests: list[bytes]) -> list[Answer]:
         from protocol.messages import SubmitOrder, decode_request
 
         decoded = [decode_request(data) for data in requests]
@@ -191,7 +195,7 @@ class FaultyService:
         submits = any(isinstance(each, SubmitOrder) for each in decoded)
         if submits and self.faults.hang_up == "before posting":
             raise RemoteProtocolError("hung up")
-        answers = self.honest.answer(speaker, requests)  # type: ignore[arg-type]
+        answers = await self.honest._answers(speaker, requests)  # type: ignore[arg-type]
         if submits and self.faults.hang_up == "after posting":
             raise RemoteProtocolError("hung up")
         return [self.faults.lie(request, answer) for request, answer in zip(decoded, answers, strict=True)]

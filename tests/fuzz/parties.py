@@ -10,6 +10,7 @@ from bank.admission import Admission
 from bank.customers import Customer
 from bank.errors import RecordError
 from bank.identities import Identity, OpeningRefused, Read
+from bank.loop import Loop
 from bank.opening import Opener
 from bank.password_stage import PasswordStage
 from bank.refusals import RefusalLimiter
@@ -143,11 +144,12 @@ def _service() -> Service:
         ledger=ledger,
         posting=empty,
         customers=empty,
-        identities=empty,
+        verifier=empty,
         certificates=lambda: None,
         dossier=empty,
         refusals=RefusalLimiter(60),
         admission=Admission(8, 8),
+        loop=Loop("fuzzing"),
         clock=lambda: NOW,
     )
 

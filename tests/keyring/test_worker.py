@@ -12,9 +12,10 @@ import pytest
 
 from keyring.errors import EngineError
 from keyring.home import Home
-from keyring.process import RunningGpg, run
+from keyring.process import run
 from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank
-from keyring.worker import GROUP, MESSAGE_LIMIT_BYTES, Opened, Worker, WorkerSet, open_once
+from keyring.worker import GROUP, MESSAGE_LIMIT_BYTES, Asked, Opened, Worker, open_once
+from keyring.worker_set import WorkerSet
 from tests.conftest import gnupg_processes_below
 from tests.keyring.cast import ORDER, Cast, assert_opens, rule_of, seal_to, verdict_rules
 from tests.keyring.parties import ALWAYS, DAY, certified, new_party, small_home, succeeded
@@ -150,15 +151,16 @@ def test_trial_32_a_process_that_dies_among_messages_opened_together_decides_ove
     assert_opens(worker, cast)
     first = pid_of(worker)
     orders = [cast.alice.make("--sign", content=b"order %d" % place) for place in range(3)]
-    honest = Worker._answers
+    honest = Asked.wait
 
-    def die(worker: Worker, gpg: RunningGpg, names: Sequence[str]) -> list[bytes]:
-        if len(names) > 1:
+    def die(asked: Asked) -> None:
+        gpg = worker._gpg
+        if len(asked._names) > 1 and gpg is not None:
             gpg.process.kill()
             gpg.process.wait()
-        return honest(worker, gpg, names)
+        honest(asked)
 
-    monkeypatch.setattr(Worker, "_answers", die)
+    monkeypatch.setattr(Asked, "wait", die)
     assert contents(worker.open_all(orders, cast.by_alice)) == [b"order 0", b"order 1", b"order 2"]
     assert pid_of(worker) != first
     assert list(folder_of(worker).iterdir()) == []

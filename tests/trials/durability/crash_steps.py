@@ -4,10 +4,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial, wraps
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,18 +43,18 @@ class Step:
 
 
 _TRANSACT: Final = "bank.posting:Posting._transact"
-_ANSWER: Final = "bank.server:Server._answer"
+_ANSWER: Final = "bank.sessions:Sessions._answer"
 
 STEPS: Final = (
     Step("first frame read", Phase.OPENING, "after", "protocol.transport:Connection.receive"),
     Step("opening judged", Phase.OPENING, "after", "bank.opening:Opener.open"),
     Step("session answered", Phase.OPENING, "after", "protocol.transport:Connection.raise_frame_limit"),
     Step("key remembered", Phase.OPENING, "after", "bank.customers:Customers.remember_key"),
-    Step("records read", Phase.ORDER, "after", "bank.server:Server._group"),
+    Step("records read", Phase.ORDER, "after", "bank.sessions:Sessions._group"),
     Step("record opened", Phase.ORDER, "after", "protocol.records:Channel.open"),
     Step("request parsed", Phase.ORDER, "after", "protocol.messages:decode_request"),
-    Step("revocation list consulted", Phase.ORDER, "after", "bank.certificates:Certificates.require_good"),
-    Step("signature verified", Phase.ORDER, "after", "bank.identities:Identities.open_all"),
+    Step("revocation list consulted", Phase.ORDER, "after", "bank.certificates:Certificates.known_good"),
+    Step("signature verified", Phase.ORDER, "after", "bank.verifier:Verifier.open_all"),
     Step("order parsed", Phase.ORDER, "after", "bank.service:decode_order"),
     Step("order queued", Phase.ORDER, "after", "bank.posting:Posting.submit"),
     Step("orders taken", Phase.ORDER, "after", "bank.posting:Posting._take"),
@@ -72,7 +74,7 @@ STEPS: Final = (
     Step("receipt made", Phase.ORDER, "after", "bank.posting:Posting._receipt"),
     Step("decision handed over", Phase.ORDER, "after", "bank.service:Service._decided"),
     Step("answer sealed", Phase.ORDER, "after", "protocol.records:Channel.seal", _ANSWER),
-    Step("answers sent", Phase.ORDER, "after", "protocol.transport:Connection.send", _ANSWER),
+    Step("answers sent", Phase.ORDER, "after", "protocol.link:Link.send", _ANSWER),
     Step("order looked up", Phase.RETRY, "after", "bank.posting:Posting.look_up"),
     Step("head to be stored", Phase.QUIET, "before", "bank.heads:_insert", "bank.posting:Posting._settle"),
     Step("head stored by itself", Phase.QUIET, "after", "bank.heads:Heads.store", "bank.posting:Posting._settle"),
@@ -136,31 +138,55 @@ def note_all(met: Path) -> None:
 
 
 def _watch(step: Step, meet: Callable[[], None]) -> None:
-    inside = threading.local()
+    inside = ContextVar("inside", default=not step.within)
 
     def entered(function: Callable[..., Any]) -> Callable[..., Any]:
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def around_it(*words: Any, **named: Any) -> Any:
+                before = inside.set(True)
+                try:
+                    return await function(*words, **named)
+                finally:
+                    inside.reset(before)
+
+            return around_it
+
         @wraps(function)
         def around(*words: Any, **named: Any) -> Any:
-            inside.depth = getattr(inside, "depth", 0) + 1
+            before = inside.set(True)
             try:
                 return function(*words, **named)
             finally:
-                inside.depth -= 1
+                inside.reset(before)
 
         return around
 
     def met(function: Callable[..., Any]) -> Callable[..., Any]:
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def around_it(*words: Any, **named: Any) -> Any:
+                passed("before")
+                result = await function(*words, **named)
+                passed("after")
+                return result
+
+            return around_it
+
         @wraps(function)
         def around(*words: Any, **named: Any) -> Any:
-            counts = not step.within or getattr(inside, "depth", 0) > 0
-            if counts and step.moment == "before":
-                meet()
+            passed("before")
             result = function(*words, **named)
-            if counts and step.moment == "after":
-                meet()
+            passed("after")
             return result
 
         return around
+
+    def passed(moment: str) -> None:
+        if step.moment == moment and inside.get():
+            meet()
 
     for function, wrapped in ((step.within, entered), (step.function, met)):
         if function:

@@ -11,8 +11,8 @@ import pytest
 
 from bank import accounts
 from bank.admission import Admission
-from bank.identities import Identities
 from bank.posting import Posting
+from bank.verifier import Verifier
 from protocol import canonical, messages
 from protocol.codes import Reason, Status
 from protocol.messages import LookUpOrder, NumberedReceipt, Refusal, SubmitOrder, Unknown
@@ -49,18 +49,18 @@ def test_trial_38_busy_is_said_at_once_in_the_session_and_uses_up_nothing(
 ) -> None:
     gate = threading.Event()
     asked: list[bytes] = []
-    posts, opens = Posting._transact, Identities.open_all
+    posts, opens = Posting._transact, Verifier.open_all
 
     def transact(self: Posting, submissions: Any) -> Any:
         assert gate.wait(60)
         return posts(self, submissions)
 
-    def opened(self: Identities, identity: Any, messages: Sequence[bytes]) -> Any:
+    async def opened(self: Verifier, identity: Any, messages: Sequence[bytes]) -> Any:
         asked.extend(messages)
-        return opens(self, identity, messages)
+        return await opens(self, identity, messages)
 
     monkeypatch.setattr(Posting, "_transact", transact)
-    monkeypatch.setattr(Identities, "open_all", opened)
+    monkeypatch.setattr(Verifier, "open_all", opened)
     with (
         at_counter(town, short_tmp, limits={"queue": 10, "queue_per_customer": 8}) as counter,
         counter.session(town.alice, stage) as alice,

@@ -1,0 +1,48 @@
+"""Signatures are verified by the customer's own gpg, one group of messages at a time, and no thread waits for it."""
+
+import asyncio
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
+
+from bank.identities import Identities, Identity
+from bank.loop import Loop
+from keyring.verdict import Rejected
+from keyring.worker import GROUP, Asked, Opened
+
+
+class Verifier:
+    """Asks in the loop where a gpg is at hand, else apart: both find the same."""
+
+    def __init__(self, identities: Identities, loop: Loop) -> None:
+        self._identities = identities
+        self._loop = loop
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def open_all(self, identity: Identity, messages: Sequence[bytes]) -> list[Opened | Rejected]:
+        """What each message says, if its customer signed it; as :meth:`Identities.open_all`."""
+        turn = self._turns.setdefault(identity.slot, asyncio.Lock())
+        answers: list[Opened | Rejected] = []
+        async with turn:  # sessions of one customer wait here, and not in threads
+            for start in range(0, len(messages), GROUP):
+                answers += await self._opened(identity, messages[start : start + GROUP])
+        return answers
+
+    async def _opened(self, identity: Identity, group: Sequence[bytes]) -> list[Opened | Rejected]:
+        asked = self._identities.ask(identity, group)
+        answers = await self._heard(identity, asked) if asked else None
+        if answers is None:
+            answers = await self._loop.apart(self._identities.open_all, identity, group)
+        return answers
+
+    async def _heard(self, identity: Identity, asked: Asked) -> list[Opened | Rejected] | None:
+        try:
+            async with asyncio.timeout(asked.timeout_seconds):
+                while True:
+                    await self._loop.readable(asked.descriptor)
+                    if asked.hear():
+                        break
+        except TimeoutError:
+            pass  # it is told below that gpg has not answered
+        finally:
+            answers = self._identities.end(identity, asked)
+        return answers
