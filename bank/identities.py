@@ -11,11 +11,13 @@ from typing import Final
 
 from bank.customers import Customer
 from bank.errors import ConfigurationError
+from keyring.asked import Asked
 from keyring.certification import CaTemplate, Certification, judged_home, registered_home
 from keyring.errors import EngineError, KeyringError, NotCertified
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import Rejected, SignedByCustomer
-from keyring.worker import Asked, Opened, Worker, open_once
+from keyring.worker import Worker, open_once
 from keyring.worker_set import WorkerSet
 from protocol import canonical
 from protocol.codes import Reason
@@ -200,20 +202,24 @@ class Identities:
             answers[place] = _NO_VERDICT
         return answers
 
-    def ask(self, identity: Identity, messages: Sequence[bytes]) -> Asked | None:
-        """Hand the customer's gpg a group of messages without waiting; None where :meth:`open_all` is the way."""
+    def ask(self, identity: Identity, messages: Sequence[bytes]) -> tuple[Asked, Home] | None:
+        """Hand the customer's gpg, in its home, a group of messages without waiting.
+
+        None where :meth:`open_all` is the way.
+        """
         with self._lock:
             known = self._known.get(identity.slot)
             if known is None or known.key != identity.key:
                 return None
             self._known.move_to_end(identity.slot)
         worker = self._workers.at_hand(identity.slot, known.home)
-        return worker.ask(messages, identity.expected) if worker else None
+        asked = worker.ask(messages, identity.expected) if worker else None
+        return (asked, known.home) if asked else None
 
-    def end(self, identity: Identity, asked: Asked) -> list[Opened | Rejected] | None:
+    def end(self, identity: Identity, asked: Asked, home: Home) -> list[Opened | Rejected] | None:
         """What gpg said to :meth:`ask`; None if a verdict cannot be relied on, and all are to be asked for anew."""
         answers = asked.end()
-        kept = self._is_kept(identity.slot, asked.home)
+        kept = self._is_kept(identity.slot, home)
         return answers if answers and all(_is_settled(each, kept) for each in answers) else None
 
     def _is_kept(self, slot: str, home: Home) -> bool:

@@ -6,11 +6,12 @@ gpg workers, sessions) each has for itself.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkProcess
+from multiprocessing.sharedctypes import RawArray
 from typing import Final
 
 from bank import figures, journal
@@ -26,7 +27,7 @@ from ca.errors import CaError
 from keyring.ending import Ending
 from keyring.errors import KeyringError
 from protocol.errors import ProtocolError
-from protocol.transport import Address, Socket, listen
+from protocol.transport import Address, Share, Socket, listen
 
 LOOK_SECONDS: Final = 1.0
 """How often a process looks whether it is to end, and shows that it is at work."""
@@ -89,6 +90,8 @@ class Processes:
     def __post_init__(self) -> None:
         # A place for each process, and the last for this one.
         self._figures = Figures(self.count + 1)
+        # How many connections each has, in memory that all of them have.
+        self._connections: MutableSequence[int] = RawArray("i", self.count)
 
     def begin_all(self) -> None:
         """Start every process, the page last. BankError says why one does not serve."""
@@ -150,7 +153,9 @@ class Processes:
         if self.page is not None:
             journal.listen(Counting(tally))
         try:
-            with parts(self.home, self.socket, runtime_folder(self.home.path, place)) as (server, _):
+            self._connections[place] = 0
+            share = Share(self._connections, place)
+            with parts(self.home, self.socket, runtime_folder(self.home.path, place), share=share) as (server, _):
                 _sample(server, tally)
                 tell.send_bytes(b"")
                 while not self._is_over(place, parent, LOOK_SECONDS):

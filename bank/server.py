@@ -24,7 +24,7 @@ from protocol.link import Link
 from protocol.messages import Answer, AskBankKey, Closed, RegisterKey
 from protocol.orders import format_time
 from protocol.stages import Stage
-from protocol.transport import Address, Connection, Listener, ListenerLimits, Socket
+from protocol.transport import Address, Connection, Listener, ListenerLimits, Share, Socket
 
 
 @dataclass
@@ -39,10 +39,10 @@ class Server:
     loop: Loop
     clock: Callable[[], float] = time.time
 
-    def listen(self, place: Address | Socket) -> Address:
+    def listen(self, place: Address | Socket, share: Share | None = None) -> Address:
         """Begin to serve, there or at a socket that listens; gives the address with the port that was really taken."""
         limits = ListenerLimits(self.limits.connections, self.limits.connections_per_address)
-        self._listener = Listener(place, self._handle, lambda: self._refused(Reason.BUSY), limits)
+        self._listener = Listener(place, self._handle, lambda: self._refused(Reason.BUSY), limits, share)
         self._listener.start()
         return self._listener.address
 

@@ -35,7 +35,7 @@ from ca.applicant import Desk
 from ca.bridge import CertificateRefused, open_root
 from keyring.home import Home
 from keyring.worker import Worker
-from protocol.transport import Address, Socket
+from protocol.transport import Address, Share, Socket
 
 _TMPFS = Path("/dev/shm")  # noqa: S108 - the folder made there is private
 
@@ -80,9 +80,17 @@ def prepared(home: BankHome) -> Iterator[None]:
 
 @contextmanager
 def parts(
-    home: BankHome, place: Address | Socket, runtime: Path, *, clock: Callable[[], float] = time.time
+    home: BankHome,
+    place: Address | Socket,
+    runtime: Path,
+    *,
+    share: Share | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[tuple[Server, Address]]:
-    """What one process serves with, in a folder that is :func:`prepared`; ``runtime`` is for this process alone."""
+    """What one process serves with, in a folder that is :func:`prepared`; ``runtime`` is for this process alone.
+
+    ``share`` tells of the other processes at the same socket.
+    """
     config, limits = home.config, home.config.limits
     with ExitStack() as stack:
         identities = Identities(runtime, None, limits.active_customers)
@@ -141,7 +149,7 @@ def parts(
             clock=clock,
         )
         server = Server(limits, opener, password_stage, service, customers, loop, clock)
-        address = server.listen(place)
+        address = server.listen(place, share)
         note("serving", address=address, minimum_stage=config.minimum_stage.value)
         try:
             yield server, address

@@ -6,8 +6,11 @@ from weakref import WeakValueDictionary
 
 from bank.identities import Identities, Identity
 from bank.loop import Loop
+from keyring.asked import Asked
+from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import Rejected
-from keyring.worker import GROUP, Asked, Opened
+from keyring.worker import GROUP
 
 
 class Verifier:
@@ -29,12 +32,12 @@ class Verifier:
 
     async def _opened(self, identity: Identity, group: Sequence[bytes]) -> list[Opened | Rejected]:
         asked = self._identities.ask(identity, group)
-        answers = await self._heard(identity, asked) if asked else None
+        answers = await self._heard(identity, *asked) if asked else None
         if answers is None:
             answers = await self._loop.apart(self._identities.open_all, identity, group)
         return answers
 
-    async def _heard(self, identity: Identity, asked: Asked) -> list[Opened | Rejected] | None:
+    async def _heard(self, identity: Identity, asked: Asked, home: Home) -> list[Opened | Rejected] | None:
         try:
             async with asyncio.timeout(asked.timeout_seconds):
                 while True:
@@ -44,5 +47,5 @@ class Verifier:
         except TimeoutError:
             pass  # it is told below that gpg has not answered
         finally:
-            answers = self._identities.end(identity, asked)
+            answers = self._identities.end(identity, asked, home)
         return answers

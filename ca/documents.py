@@ -8,8 +8,9 @@ from ca.errors import CaError
 from keyring import packets
 from keyring.errors import KeyringError
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import SignedByCustomer
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol import canonical
 from protocol.errors import MalformedContent
 

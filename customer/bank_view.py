@@ -70,8 +70,9 @@ class BankView:
 
     def open_signed(self, message: bytes) -> bytes:
         """The content of a message that the bank signed with one of its signing subkeys, else NotProven."""
+        from keyring.opened import Opened
         from keyring.verdict import SignedByBank
-        from keyring.worker import Opened, open_once
+        from keyring.worker import open_once
 
         opened = open_once(
             self.home, message, SignedByBank(self.fingerprint, self.signing_subkeys, certified=self.certified)

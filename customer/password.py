@@ -11,7 +11,7 @@ from customer.session import Line, refusal_of, send_expecting_refusal
 from customer.wire import Event
 from keyring import messages as openpgp
 from keyring.home import Home
-from keyring.worker import Opened
+from keyring.opened import Opened
 from protocol import canonical, messages
 from protocol.errors import RemoteProtocolError
 from protocol.frames import Frame, FrameType

@@ -7,9 +7,10 @@ from typing import Final
 from keyring import process
 from keyring.errors import EngineError, HomeError, KeyringError, PassphraseError, UnsuitableKey
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.process import INTERACTIVE_TIMEOUT_SECONDS, Outcome
 from keyring.verdict import Rejected, UnderPassword
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol.secret import Secret
 
 _FINGERPRINT: Final = re.compile(r"[0-9A-F]{40}")

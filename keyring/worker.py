@@ -6,46 +6,33 @@ signature. Every doubt about the process itself (time-out, end of file, an answe
 """
 
 import os
-import select
 import shutil
-import stat
 import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from keyring import packets, process
+from keyring.asked import Asked, Lost, TooLong, timely
 from keyring.errors import EngineError, OutputTooLong, PacketError
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank, SignedByCustomer, judge
 from protocol.secret import Secret
 
 MESSAGE_LIMIT_BYTES: Final = 1024 * 1024  # of a message and of its content; ours are never compressed
-STATUS_LIMIT_BYTES: Final = 256 * 1024
 ONCE_TIMEOUT_SECONDS: Final = 10.0
-CLOCKS_APART_SECONDS: Final = 300  # how far a signer's clock may be ahead of ours
 
 GROUP: Final = 16
 """Messages handed to gpg at once; their status lines fit into the pipe, so that gpg never waits for a reader."""
 
-_PIECE_BYTES: Final = 8 * 1024
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
 _WATCHED: Final = ("pubring.kbx", "trustdb.gpg")
-_DONE: Final = b"\n[GNUPG:] FILE_DONE\n"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The content of a message whose verdict accepted."""
-
-    content: bytes
-    verdict: Accepted
 
 
 class Worker:
@@ -117,7 +104,7 @@ class Worker:
 
     def _group(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
         if len(messages) > 1:
-            with self._lock, suppress(_Lost, EngineError, OSError):
+            with self._lock, suppress(Lost, EngineError, OSError):
                 if not self._closed:
                     return self._ask(messages, expected)
         return [self._opened(message, expected) for message in messages]
@@ -127,9 +114,9 @@ class Worker:
             if not self._closed:
                 try:
                     return self._ask([message], expected)[0]
-                except _TooLong:
+                except TooLong:
                     return _TOO_LONG
-                except (_Lost, EngineError, OSError) as error:
+                except (Lost, EngineError, OSError) as error:
                     return Rejected("engine", f"GnuPG did not answer as it should ({error}); try again.")
         return open_once(self._home, message, expected, clock=self._clock)
 
@@ -148,7 +135,7 @@ class Worker:
     ) -> None:
         self.close()
 
-    def ask(self, messages: Sequence[bytes], expected: Expectation) -> "Asked | None":
+    def ask(self, messages: Sequence[bytes], expected: Expectation) -> Asked | None:
         """Hand gpg a group of messages and do not wait for it; it is for who asked to end what was asked.
 
         None, at once, where waiting is needed first (for another thread's messages, for a process to start) or where
@@ -162,7 +149,7 @@ class Worker:
         try:
             if not self._closed and self._gpg is not None and self._is_ready():
                 asked = self._asked(self._gpg, messages, expected)
-        except (_Lost, OSError):
+        except (Lost, OSError):
             pass
         finally:
             if asked is None:
@@ -182,14 +169,22 @@ class Worker:
         finally:
             asked.remove()
 
-    def _asked(self, gpg: process.RunningGpg, messages: Sequence[bytes], expected: Expectation) -> "Asked":
+    def _asked(self, gpg: process.RunningGpg, messages: Sequence[bytes], expected: Expectation) -> Asked:
         names = [str(self._made + place) for place in range(1, len(messages) + 1)]
         self._made += len(names)
-        asked = Asked(self, gpg.status, names, expected)
+        asked = Asked(
+            gpg,
+            self._folder,
+            names,
+            expected,
+            clock=self._clock,
+            timeout_seconds=self._timeout_seconds,
+            ended=self._ended,
+        )
         try:
             for name, message in zip(names, messages, strict=True):
                 if os.path.lexists(f"{self._folder}/{name}"):
-                    raise _Lost("its output is in the way")
+                    raise Lost("its output is in the way")
                 _write_new(f"{self._folder}/{name}.gpg", message)
             gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
             gpg.names.flush()
@@ -198,6 +193,14 @@ class Worker:
             asked.remove()
             raise
         return asked
+
+    def _ended(self, reliable: bool) -> None:
+        """What :meth:`ask` handed out has ended."""
+        try:
+            if not reliable:
+                self._stop()
+        finally:
+            self._lock.release()
 
     def _running(self) -> process.RunningGpg:
         """The process, replaced if it died or if its home is not what it was: gpg keeps old keys in its caches."""
@@ -221,102 +224,6 @@ class Worker:
         if self._gpg is not None:
             self._gpg.stop()
             self._gpg = None
-
-
-class Asked:
-    """Messages that a worker's gpg works on; the worker does nothing else until :meth:`end`.
-
-    Who waits in a loop of its own calls :meth:`hear` whenever ``descriptor`` can be read.
-    """
-
-    def __init__(self, worker: Worker, status: int, names: Sequence[str], expected: Expectation) -> None:
-        """Made by :class:`Worker`, which holds its lock meanwhile."""
-        self.descriptor: Final = status
-        self.timeout_seconds: Final = worker._timeout_seconds
-        self.home: Final = worker.home
-        self._worker = worker
-        self._names = names
-        self._expected = expected
-        self._read = bytearray()
-        self._given_up = False
-
-    def hear(self) -> bool:
-        """Take in what gpg says now; True when there is nothing more to wait for."""
-        try:
-            return self._hear()
-        except (_Lost, OSError):
-            self._given_up = True
-            return True
-
-    def end(self) -> list[Opened | Rejected] | None:
-        """What gpg said of each message, None if that cannot be relied on (or was not waited for): ask anew."""
-        try:
-            if not self._given_up and self._is_whole():
-                return self.judged()
-            self._worker._stop()
-        except (_Lost, OSError):
-            self._worker._stop()
-        finally:
-            self.remove()
-            self._worker._lock.release()
-        return None
-
-    def wait(self) -> None:
-        """Until gpg has said all; for who holds the worker's lock. Raises what tells that it cannot be relied on."""
-        deadline = time.monotonic() + self.timeout_seconds
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
-        while True:
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise _Lost(f"no verdict within {self.timeout_seconds:g} seconds")
-            if self._hear():
-                return
-
-    def judged(self) -> list[Opened | Rejected]:
-        """What gpg said, once it has said all; raises likewise."""
-        now = self._worker._clock()
-        return [self._judged(name, status, now) for name, status in zip(self._names, self._statuses(), strict=True)]
-
-    def remove(self) -> None:
-        """Nothing of the messages is left behind; gpg must be done with them, or ended."""
-        for name in self._names:
-            for path in (f"{self._worker._folder}/{name}.gpg", f"{self._worker._folder}/{name}"):
-                with suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108 - for every message, where Path costs several times as much
-
-    def _judged(self, name: str, status: bytes, now: float) -> Opened | Rejected:
-        verdict = _timely(judge(status, self._expected), now)
-        if isinstance(verdict, Rejected):
-            return verdict
-        content = _read_result(f"{self._worker._folder}/{name}")
-        return Opened(content, verdict) if content is not None else _NO_OUTPUT
-
-    def _hear(self) -> bool:
-        piece = os.read(self.descriptor, _PIECE_BYTES)
-        if not piece:
-            gpg = self._worker._gpg
-            raise _TooLong if gpg is not None and gpg.wrote_too_much() else _Lost("it ended before the verdict")
-        self._read += piece
-        if len(self._read) > STATUS_LIMIT_BYTES:
-            raise _Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")
-        return self._is_whole()
-
-    def _is_whole(self) -> bool:
-        """gpg is silent after the last message, and works on them in their order."""
-        return self._read.endswith(_DONE) and self._read.count(_DONE) >= len(self._names)
-
-    def _statuses(self) -> list[bytes]:
-        """For each message the status lines between FILE_START, which must name it, and FILE_DONE."""
-        *statuses, _ = bytes(self._read).split(_DONE)
-        if len(statuses) != len(self._names):
-            raise _Lost("more verdicts than messages")
-        answers = []
-        for name, status in zip(self._names, statuses, strict=True):
-            start = f"[GNUPG:] FILE_START 3 {name}.gpg\n".encode()
-            if not status.startswith(start):
-                raise _Lost("a verdict on another message")
-            answers.append(status[len(start) :] + b"\n")
-        return answers
 
 
 def open_once(
@@ -350,20 +257,11 @@ def open_once(
         return _TOO_LONG
     except EngineError as error:
         return Rejected("engine", str(error))
-    verdict = _timely(judge(outcome.status, expected), clock() if faked_time is None else faked_time)
+    verdict = timely(judge(outcome.status, expected), clock() if faked_time is None else faked_time)
     return Opened(outcome.output, verdict) if isinstance(verdict, Accepted) else verdict
 
 
-class _Lost(Exception):
-    """The process can no longer be relied on; the text completes "GnuPG did not answer as it should (...)"."""
-
-
-class _TooLong(_Lost):
-    """The process was ended by the limit on its output."""
-
-
 _TOO_LONG: Final = Rejected("content-size", f"The content has more than {MESSAGE_LIMIT_BYTES} bytes.")
-_NO_OUTPUT: Final = Rejected("output", "GnuPG accepted the message but saved no content.")
 
 
 def _unfit(message: bytes, expected: Expectation) -> Rejected | None:
@@ -380,13 +278,6 @@ def _unfit(message: bytes, expected: Expectation) -> Rejected | None:
     except PacketError as error:
         return Rejected(error.rule, str(error))
     return None
-
-
-def _timely(verdict: Accepted | Rejected, now: float) -> Accepted | Rejected:
-    """gpg calls a signature from the future good (tried with 2.2.40), so that a clock set ahead could outlive a key."""
-    if isinstance(verdict, Accepted) and verdict.created > now + CLOCKS_APART_SECONDS:
-        return Rejected("signature-not-early", "The signature is dated in the future; set the signer's clock right.")
-    return verdict
 
 
 def _private_folder(scratch: Path | None) -> Path:
@@ -416,14 +307,3 @@ def _write_new(path: str, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         file.write(content)
-
-
-def _read_result(path: str) -> bytes | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return file.readall()

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,9 @@ from protocol.limits import FRAME_BYTES_BEFORE_SESSION
 
 READ_BYTES = 64 * 1024
 BACKLOG = 512
+LEAVE_SECONDS = 0.005
+"""How long a connection is left to a process that has fewer of them."""
+
 REFUSAL_SECONDS = 0.2
 """How long a connection above the limits may keep the others waiting while it is told so."""
 
@@ -234,6 +237,20 @@ def listen(address: Address) -> socket.socket:
     return sock
 
 
+class Share:
+    """How many connections each of several processes has, so that they take about as many each."""
+
+    def __init__(self, counts: MutableSequence[int], place: int) -> None:
+        """``counts`` is one piece of memory of all the processes, ``place`` where this one writes."""
+        self._counts = counts
+        self._place = place
+
+    def has_more_than_others(self, own: int) -> bool:
+        """Whether the next connection is another process's; it is left to that for a moment, in case it cannot."""
+        self._counts[self._place] = own
+        return own > min(self._counts)
+
+
 class Listener:
     """Accepts connections and gives each a thread of its own that runs ``handle``.
 
@@ -247,8 +264,9 @@ class Listener:
         handle: Callable[[Connection], bool | None],
         refuse: Callable[[], Frame],
         limits: ListenerLimits,
+        share: Share | None = None,
     ) -> None:
-        """``place`` is where to listen, or what :func:`listen` gave: other processes may have that, too.
+        """``place`` is where to listen, or what :func:`listen` gave: other processes may have that, and a ``share``.
 
         LocalProtocolError says why one cannot listen there.
         """
@@ -256,6 +274,7 @@ class Listener:
         self._handle = handle
         self._refuse = refuse
         self._limits = limits
+        self._share = share
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
         self._all_closed = threading.Condition(self._lock)
@@ -306,6 +325,8 @@ class Listener:
             poll.register(sock, select.POLLIN)
         while not self._stopping:
             poll.poll()
+            if self._share and self._share.has_more_than_others(len(self._open)):
+                time.sleep(LEAVE_SECONDS)
             try:
                 sock, peer = self._socket.accept()
             except BlockingIOError:  # another process was quicker, or it was the bell

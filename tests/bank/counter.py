@@ -14,7 +14,7 @@ from bank.server import Server
 from bank.serving import serving
 from bank.storage import Ledger
 from keyring import messages as openpgp
-from keyring.worker import Opened
+from keyring.opened import Opened
 from protocol import canonical, messages
 from protocol.codes import Reason
 from protocol.errors import ConnectionLost

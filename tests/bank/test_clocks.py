@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from keyring.messages import sign
+from keyring.opened import Opened
 from keyring.verdict import SignedByBank
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol import canonical
 from protocol.codes import Reason, Status
 from protocol.messages import Answer, AskHead, Head, LookUpOrder, NumberedReceipt, SubmitOrder

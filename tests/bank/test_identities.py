@@ -11,8 +11,9 @@ from bank.errors import ConfigurationError
 from bank.identities import Authority, Identities, Identity, OpeningRefused, Read
 from keyring import keys
 from keyring import messages as openpgp
+from keyring.opened import Opened
 from keyring.verdict import Rejected
-from keyring.worker import Opened, Worker
+from keyring.worker import Worker
 from protocol.codes import Reason
 from protocol.stages import Stage
 from tests.bank.town import Person, Town

@@ -12,8 +12,9 @@ from ca.applicant import Desk
 from ca.errors import DeskError
 from keyring import readout
 from keyring.errors import UserIdError
+from keyring.opened import Opened
 from keyring.verdict import Sealed
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol.letter import agreed_password, parse
 from protocol.stages import Stage
 from protocol.transport import Address

@@ -13,6 +13,7 @@ import pytest
 from bank.journal import note
 from bank.server import Server
 from bank.service import Service
+from bank.sessions import Sessions
 from protocol.codes import Reason, Status
 from protocol.frames import Frame, FrameType
 from protocol.messages import Balance, Close, Closed, Refusal
@@ -168,13 +169,18 @@ def test_trial_32_the_agent_that_is_stopped_is_started_again(counter: Counter) -
         assert talk.pay("after-the-stop").status is Status.SETTLED
 
 
+@pytest.mark.parametrize("faulty", [(Server, "_open"), (Sessions, "serve")], ids=["in-its-thread", "in-the-loop"])
 def test_trial_44_a_fault_of_the_program_costs_one_connection_and_is_logged(
-    town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+    town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch, faulty: tuple[type, str]
 ) -> None:
     with at_counter(town, short_tmp) as counter:
         with monkeypatch.context() as patch:
-            patch.setattr(Server, "_session", lambda *_: 1 / 0)
-            assert counter.say(counter.opening(town.alice, Stage.SESSION).frame) is None
+            patch.setattr(*faulty, lambda *_: 1 / 0)
+            connection = counter.connect()
+            send(connection, counter.opening(town.alice, Stage.SESSION).frame)
+            while receive(connection) is not None:
+                continue
+            connection.close()
         with counter.session(town.alice, Stage.SESSION) as talk:
             assert isinstance(talk.ask(BALANCE), Balance)
         events = [json.loads(line) for line in counter.log.getvalue().splitlines()]

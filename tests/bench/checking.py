@@ -17,8 +17,9 @@ from customer.bank_view import require_about
 from keyring import packets
 from keyring.cursor import Cursor
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import SignedByBank, SignedByCustomer
-from keyring.worker import Opened, Worker
+from keyring.worker import Worker
 from protocol import canonical
 from protocol.codes import GroupStatus
 from protocol.receipts import BulkEntry, Receipt, ReceiptError, TreeHead, check_consistency, check_inclusion

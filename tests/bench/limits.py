@@ -11,8 +11,9 @@ from typing import Any
 
 from bank.home import BankHome
 from keyring.certification import judged_home
+from keyring.opened import Opened
 from keyring.verdict import SignedByCustomer
-from keyring.worker import Opened, Worker
+from keyring.worker import Worker
 from tests.bench.orders import read_orders
 from tests.bench.run import Run
 from tests.bench.town import BUILD, BenchTown

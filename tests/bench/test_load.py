@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from keyring.opened import Opened
 from keyring.verdict import SignedByCustomer
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol.errors import ProtocolError
 from protocol.messages import NumberedReceipt, SubmitOrder
 from protocol.receipts import Receipt

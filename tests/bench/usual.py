@@ -17,8 +17,8 @@ from bank.cli import main
 from bank.home import BankHome
 from bank.identities import Identities, Identity
 from bank.service import Service
+from keyring.opened import Opened
 from keyring.verdict import Accepted, Rejected
-from keyring.worker import Opened
 from protocol.messages import NumberedReceipt
 from tests.bench.orders import content_of
 

@@ -29,8 +29,9 @@ from ca.bridge import (
 from keyring import certification, keys, messages
 from keyring.errors import KeyringError, PassphraseError, UnsuitableKey
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import SignedByCustomer
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol.secret import Secret
 from tests.ca.bridge_cast import CRL_URL, DAY
 from tests.ca.cast import PASSPHRASE, Applicant, Cast, certify, opened

@@ -12,6 +12,7 @@ from unittest import mock
 from keyring import agent, certification, colons, inspect, keys, messages, process, revocation, worker
 from keyring.agent import Agent, Expression
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.process import RunningGpg
 from keyring.verdict import (
     Accepted,
@@ -23,7 +24,7 @@ from keyring.verdict import (
     UnderPassword,
     judge,
 )
-from keyring.worker import Opened, Worker
+from keyring.worker import Worker
 from protocol.secret import Secret
 from tests.fuzz.openpgp import signed
 from tests.fuzz.properties import attempt, gpg_says, parts

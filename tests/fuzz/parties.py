@@ -22,8 +22,8 @@ from customer.password import Acquaintance, PasswordConversation
 from customer.session import Line
 from customer.wire import masked, unwatched
 from keyring import messages as openpgp
+from keyring.opened import Opened
 from keyring.verdict import Accepted
-from keyring.worker import Opened
 from protocol import canonical
 from protocol.codes import Reason, Status
 from protocol.frames import Frame, FrameType

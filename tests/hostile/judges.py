@@ -7,8 +7,9 @@ from pathlib import Path
 
 from keyring import messages, process, verdict
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import Expectation, Rejected, Sealed
-from keyring.worker import Opened, Worker, open_once
+from keyring.worker import Worker, open_once
 from protocol.secret import Secret
 from tests.hostile.case import ANY, BANK, Case
 from tests.hostile.cast import Cast, make_cast

@@ -6,7 +6,7 @@ passwords); their messages are made anew in every run from keys that live in mem
 
 import pytest
 
-from keyring.worker import Opened
+from keyring.opened import Opened
 from tests.hostile.case import Case
 from tests.hostile.cast import ORDER
 from tests.hostile.envelopes import CUT, ENVELOPES, EnvelopeCase

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.process import run
 from keyring.verdict import Rejected, SignedByCustomer
-from keyring.worker import Opened, Worker
+from keyring.worker import Worker
 from tests.keyring.parties import Party, succeeded
 
 ORDER = b'{"amount":"25.00","creditor":"1002"}'

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.packets import split
 from keyring.process import run
 from keyring.verdict import Expectation, Rejected, Sealed, SignedByCustomer
-from keyring.worker import Opened, Worker, open_once
+from keyring.worker import Worker, open_once
 from tests.keyring.cast import ORDER, Cast, assert_opens, rule_of, seal_to
 from tests.keyring.parties import ALWAYS, DAY, certified, new_party, small_home, succeeded
 

@@ -10,10 +10,11 @@ from keyring import messages
 from keyring.errors import EngineError, HomeError, KeyringError, PassphraseError, UnsuitableKey
 from keyring.home import Home
 from keyring.messages import open_with_password, seal, seal_with_password, sign
+from keyring.opened import Opened
 from keyring.packets import require_password_message, require_sealed_message, require_signed_message
 from keyring.process import run
 from keyring.verdict import Accepted, Rejected, Sealed, SignedByCustomer
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol.secret import Secret
 from tests.keyring.parties import ALWAYS, DAY, Party, new_party, succeeded
 

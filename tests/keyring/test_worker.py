@@ -10,11 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from keyring.asked import Asked
 from keyring.errors import EngineError
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.process import run
 from keyring.verdict import Accepted, Expectation, Rejected, Sealed, SignedByBank
-from keyring.worker import GROUP, MESSAGE_LIMIT_BYTES, Asked, Opened, Worker, open_once
+from keyring.worker import GROUP, MESSAGE_LIMIT_BYTES, Worker, open_once
 from keyring.worker_set import WorkerSet
 from tests.conftest import gnupg_processes_below
 from tests.keyring.cast import ORDER, Cast, assert_opens, rule_of, seal_to, verdict_rules

@@ -15,8 +15,9 @@ from customer import sending
 from customer.sending import Outcome, Wish
 from keyring import messages as openpgp
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.verdict import SignedByCustomer
-from keyring.worker import Opened, Worker
+from keyring.worker import Worker
 from tests.bank.counter import eventually
 from tests.system.town import Person, Stand
 from tests.trials import faults

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bank import server
+from bank import sessions
 from protocol import messages
 from protocol.codes import Status
 from protocol.frames import Frame
@@ -41,7 +41,7 @@ def ask_for_much(talk: Talk) -> None:
 def test_trial_39_answers_leave_in_pieces_and_in_order(
     town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(sessions, "PIECE_BYTES", 20_000)
     pieces: list[int] = []
     honest = Connection.send
 
