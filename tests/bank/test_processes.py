@@ -12,7 +12,7 @@ from bank.serving import runtime_folder
 from protocol.codes import Status
 from protocol.errors import ConnectionLost
 from protocol.stages import Stage
-from tests.bank.counter import Counter, Talk, eventually
+from tests.bank.counter import Counter, Talk, entry_of, eventually
 from tests.bank.town import Town, copied_bank
 from tests.system.programs import Serving, run
 from tests.trials.load.bank_process import bank_process
@@ -53,14 +53,18 @@ def test_every_process_serves_and_together_they_keep_one_log(bank: tuple[Counter
     with ExitStack() as stack:
         talks: list[Talk] = []
         while not talks or 0 in connected(parent):
-            assert len(talks) < 60, "one process takes all connections"
+            assert len(talks) < 60, f"one process takes all connections: {connected(parent)}"
             talks.append(stack.enter_context(counter.session(town.alice, Stage.CERTIFIED)))
-        entries = [talk.pay(f"pay-{place}", amount="0.01") for place, talk in enumerate(talks)]
+        orders = [
+            counter.submission(town.alice, f"pay-{place}", Stage.CERTIFIED, amount="0.01")
+            for place, _ in enumerate(talks)
+        ]
+        entries = [entry_of(talk.ask(order)) for talk, order in zip(talks, orders, strict=True)]
         assert {entry.status for entry in entries} == {Status.SETTLED}
         assert len({entry.reference for entry in entries}) == len(talks)
         # What one process has booked the other one knows.
-        assert talks[-1].pay("pay-0", amount="0.01") == entries[0]
-        assert talks[0].pay(f"pay-{len(talks) - 1}", amount="0.01") == entries[-1]
+        assert entry_of(talks[-1].ask(orders[0])) == entries[0]
+        assert entry_of(talks[0].ask(orders[-1])) == entries[-1]
     assert (balance(counter, "1001"), balance(counter, "1002")) == (before[0] - len(talks), before[1] + len(talks))
 
 

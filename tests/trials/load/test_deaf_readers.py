@@ -10,9 +10,9 @@ from bank import sessions
 from protocol import messages
 from protocol.codes import Status
 from protocol.frames import Frame
+from protocol.link import Link
 from protocol.messages import AskStatement, Statement
 from protocol.stages import Stage
-from protocol.transport import Connection
 from tests.bank.counter import BALANCE, Counter, Talk, at_counter, entry_of
 from tests.bank.town import SECONDS, Town
 from tests.trials.load.bank_process import Tell, bank_process
@@ -43,14 +43,13 @@ def test_trial_39_answers_leave_in_pieces_and_in_order(
 ) -> None:
     monkeypatch.setattr(sessions, "PIECE_BYTES", 20_000)
     pieces: list[int] = []
-    honest = Connection.send
+    honest = Link.send
 
-    def send(self: Connection, *frames: Frame, timeout_seconds: float) -> None:
-        if " port " in self.peer:  # of the server's
-            pieces.append(sum(len(frame.body) for frame in frames))
-        honest(self, *frames, timeout_seconds=timeout_seconds)
+    async def send(self: Link, *frames: Frame, timeout_seconds: float) -> None:
+        pieces.append(sum(len(frame.body) for frame in frames))
+        await honest(self, *frames, timeout_seconds=timeout_seconds)
 
-    monkeypatch.setattr(Connection, "send", send)
+    monkeypatch.setattr(Link, "send", send)
     with at_counter(town, short_tmp) as counter, counter.session(town.alice, Stage.SESSION) as talk:
         fill(counter, talk, 30)
         pieces.clear()
