@@ -191,7 +191,7 @@ def _sample(server: Server, tally: Tally) -> None:
     service = server.service
     tally.put(figures.CONNECTIONS, server.connections)
     tally.put(figures.QUEUE, service.posting.waiting)
-    tally.put(figures.WORKERS, service.identities.workers)
+    tally.put(figures.WORKERS, server.opener.identities.workers)
     tally.put(figures.SEEN, time.monotonic())
 
 

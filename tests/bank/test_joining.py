@@ -17,10 +17,11 @@ from keyring import keys, messages, packets, process
 from keyring.certification import registered_home
 from keyring.errors import UnsuitableKey
 from keyring.home import Home
+from keyring.opened import Opened
 from keyring.signature import HeadSigner
 from keyring.subkeys import export_subkeys, import_subkeys
 from keyring.verdict import Sealed
-from keyring.worker import Opened, open_once
+from keyring.worker import open_once
 from protocol import canonical
 from protocol.secret import Secret
 from protocol.transport import Address
