@@ -25,6 +25,10 @@ class Lost(Exception):
     """The process can no longer be relied on; the text completes "GnuPG did not answer as it should (...)"."""
 
 
+class Ended(Lost):
+    """The process has closed its status."""
+
+
 class TooLong(Lost):
     """The process was ended by the limit on its output."""
 
@@ -90,8 +94,13 @@ class Asked:
         while True:
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise Lost(f"no verdict within {self.timeout_seconds:g} seconds")
-            if self._hear():
-                return
+            try:
+                if self._hear():
+                    return
+            except Ended:
+                if self._gpg.wrote_too_much():  # waits for the end itself
+                    raise TooLong from None
+                raise
 
     def judged(self) -> list[Opened | Rejected]:
         """What gpg said, once it has said all; raises likewise."""
@@ -115,7 +124,7 @@ class Asked:
     def _hear(self) -> bool:
         piece = os.read(self.descriptor, _PIECE_BYTES)
         if not piece:
-            raise TooLong if self._gpg.wrote_too_much() else Lost("it ended before the verdict")
+            raise Ended("it ended before the verdict")
         self._read += piece
         if len(self._read) > STATUS_LIMIT_BYTES:
             raise Lost(f"a verdict of more than {STATUS_LIMIT_BYTES} bytes")

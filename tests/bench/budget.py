@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from bank.cli import main
 STEPS: dict[str, tuple[str, ...]] = {
     "record": ("protocol.records.Channel.open", "protocol.records.Channel.seal"),
     "parse": ("protocol.messages.decode_request", "protocol.messages.encode", "bank.service.decode_order"),
-    "verify": ("bank.identities.Identities.open_all",),
+    "verify": ("bank.identities.Identities.ask", "bank.identities.Identities.end"),
     "post": ("bank.batch.Batch.load", "bank.batch.Batch.decide", "bank.batch.Batch.write"),
     "transaction": ("bank.posting.Posting._transact",),
     "sign": ("bank.heads.Heads.sign",),
     "receipt": ("bank.posting.Posting._receipt",),
-    "send": ("protocol.transport.Connection.send",),
+    "send": ("protocol.link.Link.send",),
 }
 """What is timed, by step. ``transaction`` holds ``post``; the rest of it is the commit, and the lock before it."""
 
@@ -45,11 +46,23 @@ class Watch:
 
     def around(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """The same, timed."""
+        if iscoroutinefunction(work):
+            return self._around_it(work)
 
         def timed(*given: Any, **named: Any) -> Any:
             wall, processor = time.perf_counter(), time.thread_time()
             try:
                 return work(*given, **named)
+            finally:
+                self.add(time.perf_counter() - wall, time.thread_time() - processor)
+
+        return timed
+
+    def _around_it(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        async def timed(*given: Any, **named: Any) -> Any:
+            wall, processor = time.perf_counter(), time.thread_time()
+            try:
+                return await work(*given, **named)
             finally:
                 self.add(time.perf_counter() - wall, time.thread_time() - processor)
 
@@ -68,6 +81,7 @@ def install() -> tuple[dict[str, Watch], list[str]]:
             else:
                 setattr(owner, attribute, watches[name].around(work))
     _watch_queue(watches)
+    _watch_verdicts(watches["verify"])
     return watches, missing
 
 
@@ -102,6 +116,22 @@ def _watch_queue(watches: dict[str, Watch]) -> None:
         post(self, tickets)
 
     Posting.submit, Posting._post = submitted, posted  # type: ignore[method-assign,assignment]
+
+
+def _watch_verdicts(watch: Watch) -> None:
+    """By the clock, while other orders are worked on in the same thread: its processor time is not this order's."""
+    from bank.verifier import Verifier
+
+    heard = Verifier._heard
+
+    async def waited(self: Verifier, *given: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return await heard(self, *given)
+        finally:
+            watch.add(time.perf_counter() - begun, 0.0)
+
+    Verifier._heard = waited  # type: ignore[method-assign,assignment]
 
 
 def write(file: Path, watches: dict[str, Watch], missing: list[str]) -> None:

@@ -1,8 +1,8 @@
 """The usual way: the same server, but a gpg process for each verification and one for each receipt, by python-gnupg.
 
 ``python -m tests.bench.usual serve …`` is `bank serve` with two of its methods replaced. Orders are verified and
-receipts signed with RSA-3072, each in the thread of its connection, so that both processors work; everything else
-(sessions, group commit, log) is ours, which favours the usual way.
+receipts signed with RSA-3072, each waited for by a thread, so that both processors work; everything else (sessions,
+group commit, log) is ours, which favours the usual way.
 """
 
 import sys
@@ -48,7 +48,7 @@ def install(home: Path) -> None:
     bank = BankHome.open(home)
     gpg = _gpg(str(bank.gnupg.path))
     key = f"{bank.config.fingerprint}!"
-    decided = Service._outcome
+    decided = Service._decided
 
     def signed(head: bytes) -> bytes:
         made = gpg.sign(head, keyid=key, clearsign=False, binary=True, extra_args=list(_SIGNING))
@@ -56,15 +56,16 @@ def install(home: Path) -> None:
             raise RuntimeError(f"python-gnupg made no signature: {made.stderr}")
         return bytes(made.data)
 
-    def outcome(self: Service, *given: object) -> object:
-        answer = decided(self, *given)  # type: ignore[arg-type] # whatever it takes
+    async def receipted(self: Service, *given: object) -> object:
+        answer = await decided(self, *given)  # type: ignore[arg-type] # whatever it takes
         if isinstance(answer, NumberedReceipt):
-            receipt = msgspec.structs.replace(answer.receipt, head=signed(content_of(answer.receipt.head)))
-            return msgspec.structs.replace(answer, receipt=receipt)
+            head = await self.loop.apart(signed, content_of(answer.receipt.head))
+            return msgspec.structs.replace(answer, receipt=msgspec.structs.replace(answer.receipt, head=head))
         return answer
 
+    Identities.ask = lambda *_: None  # type: ignore[method-assign] # no gpg is at hand, ever
     Identities.open_all = _open_all  # type: ignore[method-assign]
-    Service._outcome = outcome  # type: ignore[method-assign,assignment]
+    Service._decided = receipted  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":
