@@ -20,6 +20,7 @@ _TIMEX_BYTES: Final = 1024
 _TIME_ERROR: Final = 5
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _MEMORY_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+_SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Machine:
 
     mounts: Path = _MOUNTS
     memory_limit: Path = _MEMORY_LIMIT
+    synchronised: Path = _SYNCHRONISED
     adjust: Callable[[], int] | None = None
 
     def gnupg(self) -> tuple[int, int, int]:
@@ -35,12 +37,18 @@ class Machine:
         return gnupg_version()
 
     def clock_is_kept(self) -> bool | None:
-        """Whether some program keeps the clock right, as the kernel knows it from that program."""
+        """Whether some program keeps the clock right, as the kernel knows it from that program.
+
+        Where the kernel may not be asked, as in a unit with ProtectClock=yes, systemd-timesyncd's mark says yes or
+        nothing.
+        """
         try:
             state = (self.adjust or _adjtimex)()
-        except (OSError, AttributeError, ValueError):  # no such call here, or not for us
-            return None
-        return None if state < 0 else state != _TIME_ERROR
+        except (OSError, AttributeError, ValueError):  # no such call here
+            state = -1
+        if state < 0:
+            return True if self.synchronised.exists() else None
+        return state != _TIME_ERROR
 
     def free_bytes(self, folder: Path) -> int:
         """Room on the disk of a folder that we may use."""

@@ -121,6 +121,12 @@ seek_second_opinions() {
     done
 }
 
+# Only its programs are used, on files; nothing is started.
+seek_systemd() {
+    command -v systemd-analyze >/dev/null 2>&1 || install_with_apt systemd ||
+        say "systemd is missing and could not be installed: the tests of its units fail. Install it, then run this again."
+}
+
 # Only its programs are used, in clusters of the tests' and the benchmark's own; what the package starts by itself is left
 # alone. Which version is new enough, and where else it may lie, is asked by tests/postgres.py.
 seek_postgresql() {
@@ -168,6 +174,7 @@ if ! same project_fingerprint "$project_stamp"; then install_project; fi
 case "${1:-}" in
     tests)
         seek_second_opinions
+        seek_systemd
         seek_postgresql "the tests of ledgers in it fail"
         ;;
     bench) seek_postgresql "our transfers are not compared with a plain database's" ;;

@@ -289,8 +289,12 @@ def test_the_file_system_is_that_of_the_innermost_mount(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("state", "kept"), [(0, True), (1, True), (5, False), (-1, None)])
-def test_the_clock_is_kept_as_the_kernel_says(state: int, kept: bool | None) -> None:
-    assert Machine(adjust=lambda: state).clock_is_kept() is kept
+def test_the_clock_is_kept_as_the_kernel_says(tmp_path: Path, state: int, kept: bool | None) -> None:
+    assert Machine(synchronised=tmp_path / "none", adjust=lambda: state).clock_is_kept() is kept
+
+
+def test_where_the_kernel_may_not_be_asked_the_mark_of_timesyncd_counts(tmp_path: Path) -> None:
+    assert Machine(synchronised=tmp_path, adjust=lambda: -1).clock_is_kept() is True
 
 
 def test_a_folder_that_takes_nothing_is_said(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_clock_that_nobody_keeps_is_told_when_the_server_begins(state: int, to
     stream = StringIO()
     journal.configure(stream, verbose=False)
     try:
-        look_at_clock(Machine(adjust=lambda: state))
+        look_at_clock(Machine(synchronised=Path("nowhere"), adjust=lambda: state))
     finally:
         journal.close()
     assert ('"event": "clock-unsynchronised"' in stream.getvalue()) is told
