@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from bank.config import BankConfig
-from bank.errors import GrantRefused
+from bank.errors import ConfigurationError, GrantRefused
+from bank.heads import FILE_NAME as NEWEST_HEAD
+from bank.heads import newest_head, require_continuation
 from bank.home import BankHome
+from bank.log import Log
+from bank.places import Database, without_password
 from keyring import keys, messages
 from keyring.errors import EngineError, KeyringError
 from keyring.home import Home
@@ -21,14 +26,17 @@ from protocol import canonical
 from protocol.orders import Fingerprint
 
 REQUEST_LIMIT_BYTES: Final = keys.KEY_LIMIT_BYTES
-GRANTED_FILES: Final = ("certificate.pgp", "certificate.crt", "authority.pgp", "authority.crt")
-"""What the new server is given beside keys and settings, as far as it is there; `bank fetch` brings newer ones."""
+PUBLIC_FILES: Final = ("certificate.pgp", "certificate.crt", "authority.pgp", "authority.crt")
+GRANTED_FILES: Final = (*PUBLIC_FILES, NEWEST_HEAD)
+"""What the new server is given beside keys and settings, as far as it is there; `bank fetch` brings newer ones. The
+head is what its ledger must contain from the first moment on."""
 
 
 class ServerKeys(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="server-keys"):
     """What the bank's primary key signs. ``recipient`` is the key that the new server made for this.
 
-    ``files`` are public ones by name, ``settings`` what bank.toml holds, ``subkeys`` gpg's export of secret subkeys.
+    ``files`` are public ones by name, ``settings`` what bank.toml holds but for a password of the ledger's database,
+    ``subkeys`` gpg's export of secret subkeys.
     """
 
     bank: Fingerprint
@@ -60,7 +68,7 @@ def make_grant(bank: BankHome, request: Path, fingerprint: str, scratch: Path) -
     server can be added.
     """
     bank.require_primary("bank add-server")
-    _require_shared_ledger(bank)
+    place = _place(bank)
     key = _requested(request, fingerprint)
     home = Home.create(scratch / "request", own_keys=False)
     try:
@@ -69,12 +77,14 @@ def make_grant(bank: BankHome, request: Path, fingerprint: str, scratch: Path) -
         raise  # trouble of ours, not the request's
     except KeyringError as error:
         raise GrantRefused(f"The request {request} cannot be used: {error}") from None
-    files = {name: (bank.path / name).read_bytes() for name in GRANTED_FILES if (bank.path / name).exists()}
+    files = {name: (bank.path / name).read_bytes() for name in PUBLIC_FILES if (bank.path / name).exists()}
+    if head := _newest_head(bank):
+        files[NEWEST_HEAD] = head
     content = ServerKeys(
         bank=bank.config.fingerprint,
         files=files,
         recipient=fingerprint,
-        settings=for_another(bank.config),
+        settings=msgspec.structs.replace(bank.config, ledger=without_password(place.url)),
         subkeys=export_subkeys(bank.gnupg, bank.config.fingerprint).reveal(),
     )
     public = keys.export_minimal(bank.gnupg, bank.config.fingerprint)
@@ -82,13 +92,24 @@ def make_grant(bank: BankHome, request: Path, fingerprint: str, scratch: Path) -
     return messages.seal(home, fingerprint, canonical.encode(ServerGrant(key=public, signed=signed)))
 
 
-def for_another(config: BankConfig) -> BankConfig:
-    """The settings as another server has them: all of them, but no password of the ledger's database."""
-    return config
+def _place(bank: BankHome) -> Database:
+    """The database with the ledger, which the new server reaches, too."""
+    place = bank.ledger_place
+    if not isinstance(place, Database):
+        raise ConfigurationError(
+            f"The ledger is the file {place}, which no other machine can reach. Move it first, with `bank "
+            "migrate-ledger --to postgresql://…`; then add the server."
+        )
+    return place
 
 
-def _require_shared_ledger(bank: BankHome) -> None:
-    """A ledger in a file is on this machine alone."""
+def _newest_head(bank: BankHome) -> bytes | None:
+    """The newest head that the bank is known to have signed; the ledger is known to hold what it covers."""
+    with bank.open_ledger() as ledger:
+        with ledger.reading() as connection:
+            stored = newest_head(connection)
+        require_continuation(ledger, Log(ledger), stored, bank.verify)
+        return stored.message if stored else None
 
 
 def _requested(request: Path, fingerprint: str) -> bytes:

@@ -1,6 +1,7 @@
 """A new server gets the bank's subkeys and no more, only for the key that it made, and only from the bank it named."""
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 from bank import ceremony, joining
 from bank.errors import ConfigurationError, GrantRefused
 from bank.granting import ServerGrant, ServerKeys, make_grant
+from bank.heads import FILE_NAME as NEWEST_HEAD
+from bank.heads import newest_head
 from bank.home import LEDGER_FILE, BankHome
 from bank.letters import open_account
+from bank.storage import Ledger
 from ca.applicant import Desk
 from keyring import keys, messages, packets, process
 from keyring.certification import registered_home
@@ -28,6 +32,7 @@ from protocol.transport import Address
 from tests.bank.town import Town, copied_bank
 
 NONE = Secret(b"")
+PASSWORD = "of-the-database"
 SECRET_SUBKEY = 7
 """RFC 4880, section 4.3; such a packet of ours ends with 32 bytes of secret and two of a checksum."""
 
@@ -83,12 +88,18 @@ def requested(make_short_tmp: Callable[[], Path]) -> tuple[Path, joining.Request
 
 
 @pytest.fixture
-def place(bank_town: Town, short_tmp: Path, requested: tuple[Path, joining.Request, joining.Request]) -> Place:
+def place(
+    bank_town: Town, short_tmp: Path, requested: tuple[Path, joining.Request, joining.Request], database_url: str
+) -> Place:
+    """The bank's ledger lies in a database, and is empty."""
     folder, first, second = requested
+    bank = copied_bank(bank_town, short_tmp, ledger=database_url.replace("postgres@", f"postgres:{PASSWORD}@"))
+    (bank.path / NEWEST_HEAD).unlink()  # of the ledger in a file
+    Ledger.create(bank.ledger_place, bank_fingerprint=bank.config.fingerprint, currency=bank.config.currency).close()
     for name, request in (("first", first), ("second", second)):
         shutil.copytree(folder / name, short_tmp / name, ignore=shutil.ignore_patterns("S.*"))
         (short_tmp / f"{name}.request").write_bytes(request.key)
-    return Place(short_tmp, copied_bank(bank_town, short_tmp), first, second)
+    return Place(short_tmp, bank, first, second)
 
 
 def test_a_new_server_has_the_subkeys_and_of_the_primary_key_only_the_name(place: Place) -> None:
@@ -110,6 +121,29 @@ def test_a_new_server_has_the_subkeys_and_of_the_primary_key_only_the_name(place
     assert server.authority() == place.bank.authority()
     assert server.certified() == place.bank.certified()
     assert not (server.path / joining.FOLDER).exists()
+
+
+def test_a_new_server_has_the_newest_head_and_not_the_password_of_the_ledger(place: Place) -> None:
+    """It is given where the ledger lies, and what that must contain; a password is its operator's task."""
+    with place.bank.open_ledger() as ledger, place.bank.signer() as signer:
+        with place.bank.open_posting(ledger, signer, time.time):
+            pass  # signs the head of the empty log
+        with ledger.reading() as connection:
+            newest = newest_head(connection)
+    assert newest is not None
+    server = place.take(place.grant())
+    assert (server.path / NEWEST_HEAD).read_bytes() == newest.message
+    assert PASSWORD in place.bank.config.ledger
+    assert PASSWORD not in (server.path / "bank.toml").read_text()
+    with server.open_ledger() as ledger:
+        assert ledger.bank == server.config.fingerprint
+
+
+def test_a_bank_whose_ledger_is_a_file_gets_no_second_server(place: Place, bank_town: Town) -> None:
+    (place.folder / "file").mkdir()
+    alone = copied_bank(bank_town, place.folder / "file")
+    with pytest.raises(ConfigurationError, match=r"no other machine can reach.*migrate-ledger"):
+        make_grant(alone, place.request("first"), place.first.fingerprint, place.folder)
 
 
 def test_what_the_primary_key_signs_is_refused_on_a_server_that_was_added(place: Place) -> None:
