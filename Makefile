@@ -45,6 +45,7 @@ trials: setup
 	@.venv/bin/python -m tests.trials
 
 soak: setup
+	@sh tools/setup.sh soak
 	@echo "Running the tests that take minutes, such as a thousand kills of the bank …"
 	@.venv/bin/python -m pytest -q -m soak
 

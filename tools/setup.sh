@@ -2,7 +2,8 @@
 # Makes .venv ready, and does nothing when it is: finds Python and GnuPG, installs the pinned packages, then the project.
 #
 # With `tests` as its argument it also installs, where it may, PostgreSQL and the programs that the tests ask for a second
-# opinion; with `bench` PostgreSQL alone, which is also the plain database that `make bench` measures beside ours.
+# opinion; with `soak` PostgreSQL, Patroni and etcd; with `bench` PostgreSQL alone, which is also the plain database that
+# `make bench` measures beside ours.
 # Asks for nothing. Where a part of the system is missing it installs it with apt-get if it may (root, or sudo without a
 # password); everywhere else it prints the one command to run and ends with 1.
 set -eu
@@ -136,6 +137,16 @@ seek_postgresql() {
     install_with_apt postgresql || say "PostgreSQL is missing and could not be installed: $1."
 }
 
+# Only their programs are used, in clusters of the tests' own; what the packages start by themselves is left alone.
+seek_patroni() {
+    missing=
+    command -v patroni >/dev/null 2>&1 || missing=patroni
+    command -v etcd >/dev/null 2>&1 || missing="$missing etcd-server"
+    # shellcheck disable=SC2086 # one or two packages
+    [ -z "$missing" ] || install_with_apt $missing ||
+        say "Missing, and could not be installed: $missing. The tests of three machines fail (docs/high-availability.md)."
+}
+
 # --- the virtual environment ------------------------------------------------------------------------------------
 
 # A virtual environment keeps absolute paths, so one that was moved along with the folder is not this one.
@@ -176,6 +187,10 @@ case "${1:-}" in
         seek_second_opinions
         seek_systemd
         seek_postgresql "the tests of ledgers in it fail"
+        ;;
+    soak)
+        seek_postgresql "the tests of ledgers in it fail"
+        seek_patroni
         ;;
     bench) seek_postgresql "our transfers are not compared with a plain database's" ;;
 esac

@@ -302,18 +302,23 @@ class Stand:
             assert sum(each.balance_minor for each in accounts.every(ledger)) == 0
 
 
+def standing_still(town: Town, folder: Path, *, minimum: Stage = Stage.PASSWORD, **limits: Any) -> Stand:
+    """A copy of the town's bank, which does not serve yet."""
+    shutil.copytree(town.folder / "bank", folder / "bank", ignore=shutil.ignore_patterns("S.*", "notices"))
+    found = bank_configuration.load(folder / "bank")
+    bounds = msgspec.structs.replace(found.limits, **{**QUICK, **limits})
+    changed = msgspec.structs.replace(found, minimum_stage=minimum, limits=bounds)
+    bank_configuration.save(folder / "bank", changed)
+    return Stand(town, folder, free_port())
+
+
 @contextmanager
 def standing(town: Town, folder: Path, *, minimum: Stage = Stage.PASSWORD, **limits: Any) -> Iterator[Stand]:
     """A copy of the town's bank that serves; it and whatever is still open is ended in the end.
 
     After a test that passed, Sequoia is asked about every order and head that the bank has stored meanwhile.
     """
-    shutil.copytree(town.folder / "bank", folder / "bank", ignore=shutil.ignore_patterns("S.*", "notices"))
-    found = bank_configuration.load(folder / "bank")
-    bounds = msgspec.structs.replace(found.limits, **{**QUICK, **limits})
-    changed = msgspec.structs.replace(found, minimum_stage=minimum, limits=bounds)
-    bank_configuration.save(folder / "bank", changed)
-    stand = Stand(town, folder, free_port())
+    stand = standing_still(town, folder, minimum=minimum, **limits)
     stand.start()
     try:
         yield stand
