@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clusters import DOCUMENT, here, pair
 from tests.consoles import Step, Terminal, matches, steps
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,23 @@ def test_trial_23_backup_and_restore_as_an_operator_types_them(short_tmp: Path) 
     walk = steps((ROOT / "docs" / "operations.md").read_text())
     assert walk
     play(walk, short_tmp)
+
+
+@pytest.mark.timeout(300)
+def test_trial_25_several_servers_as_operators_type_them(short_tmp: Path) -> None:
+    """docs/high-availability.md, from its first command to its last, on the two database servers that it describes."""
+    second = str(free_port())
+    with pair() as machines:
+
+        def placed(text: str) -> str:
+            return here(text, machines.places).replace("7411", second)
+
+        walk = [
+            Step(placed(step.command), tuple(placed(line) for line in step.expected))
+            for step in steps(DOCUMENT.read_text())
+        ]
+        assert walk
+        play(walk, short_tmp)
 
 
 @pytest.mark.parametrize(
