@@ -17,6 +17,9 @@ from bank.home import LEDGER_FILE, BankHome
 from bank.letters import open_account
 from bank.storage import Ledger
 from ca.applicant import Desk
+from ca.documents import claimed_content
+from ca.errors import NoticeError
+from ca.notices import make_notice, open_notice
 from keyring import keys, messages, packets, process
 from keyring.certification import registered_home
 from keyring.errors import UnsuitableKey
@@ -139,7 +142,7 @@ def test_a_new_server_has_the_newest_head_and_not_the_password_of_the_ledger(pla
         assert ledger.bank == server.config.fingerprint
 
 
-def test_a_bank_whose_ledger_is_a_file_gets_no_second_server(place: Place, bank_town: Town) -> None:
+def test_trial_24_a_bank_whose_ledger_is_a_file_gets_no_second_server(place: Place, bank_town: Town) -> None:
     (place.folder / "file").mkdir()
     alone = copied_bank(bank_town, place.folder / "file")
     with pytest.raises(ConfigurationError, match=r"no other machine can reach.*migrate-ledger"):
@@ -165,6 +168,21 @@ def test_what_the_primary_key_signs_is_refused_on_a_server_that_was_added(place:
                         act()
 
 
+def test_trial_30_an_account_notice_by_a_servers_subkey_is_not_believed(place: Place, bank_town: Town) -> None:
+    """By the authority: a thief of a server, who can sign heads, names no customer and no caller's code."""
+    fingerprint, authority = place.bank.config.fingerprint, bank_town.authority_fingerprint
+    honest = make_notice(
+        place.bank.gnupg, fingerprint, customer="77", name="Carol", caller_code="aardvark adroitness", clock=time.time
+    )
+    server = place.take(place.grant())
+    with server.signer() as signer:
+        forged = signer.sign(claimed_content(honest, NoticeError), int(time.time()))
+    keyed = {"ca_key": keys.export(bank_town.authority, authority), "bank_key": server.public_key()}
+    with pytest.raises(NoticeError, match="signature does not count"):
+        open_notice(forged, ca_fingerprint=authority, **keyed)
+    assert open_notice(honest, ca_fingerprint=authority, **keyed).customer == "77"
+
+
 def test_a_request_is_the_same_until_the_grant_is_taken(place: Place) -> None:
     assert joining.begin(place.folder / "first") == place.first
     with pytest.raises(ConfigurationError, match="not empty"):
@@ -173,7 +191,7 @@ def test_a_request_is_the_same_until_the_grant_is_taken(place: Place) -> None:
         joining.begin(place.bank.path)
 
 
-def test_only_the_key_whose_fingerprint_was_typed_gets_a_grant(place: Place) -> None:
+def test_trial_24_only_the_key_whose_fingerprint_was_typed_gets_a_grant(place: Place) -> None:
     """Who swaps the request on its way gets nothing."""
     place.request("first").write_bytes(place.second.key)
     with pytest.raises(GrantRefused, match="not the fingerprint of the key"):
@@ -185,7 +203,7 @@ def test_only_the_key_whose_fingerprint_was_typed_gets_a_grant(place: Place) -> 
     assert place.grant("first").exists()
 
 
-def test_a_grant_opens_nowhere_else(place: Place) -> None:
+def test_trial_24_a_grant_opens_nowhere_else(place: Place) -> None:
     grant = place.grant("first")
     with pytest.raises(GrantRefused, match="does not open here"):
         place.take(grant, "second")
@@ -193,7 +211,7 @@ def test_a_grant_opens_nowhere_else(place: Place) -> None:
     assert not place.take(grant, "first").has_primary()
 
 
-def test_a_grant_that_was_changed_on_its_way_is_refused(place: Place) -> None:
+def test_trial_28_a_grant_that_was_changed_on_its_way_is_refused(place: Place) -> None:
     """A bit anywhere; nothing is made of it, and the honest one is taken afterwards."""
     grant = place.grant()
     honest = grant.read_bytes()
@@ -209,7 +227,7 @@ def test_a_grant_that_was_changed_on_its_way_is_refused(place: Place) -> None:
     assert not place.take(place.write(honest)).has_primary()
 
 
-def test_a_grant_of_another_bank_is_refused(place: Place) -> None:
+def test_trial_30_a_grant_of_another_bank_is_refused(place: Place) -> None:
     """Whoever has the request can seal something to it: what counts is the fingerprint that was typed."""
     grant = place.grant()
     with pytest.raises(GrantRefused, match="not from the bank whose fingerprint was typed"):
@@ -225,7 +243,7 @@ def test_a_grant_of_another_bank_is_refused(place: Place) -> None:
     assert not place.take(place.grant()).has_primary()
 
 
-def test_a_grant_counts_only_if_the_primary_key_itself_has_signed_it(place: Place) -> None:
+def test_trial_30_a_grant_counts_only_if_the_primary_key_itself_has_signed_it(place: Place) -> None:
     """A server that was stolen has the subkeys, and cannot make another server believe it."""
     grant = place.grant()
     content = place.content(grant)
@@ -242,7 +260,7 @@ def test_a_grant_counts_only_if_the_primary_key_itself_has_signed_it(place: Plac
     assert not place.take(place.sealed(content.key, by_primary)).has_primary()
 
 
-def test_a_grant_that_its_server_passes_on_is_refused(place: Place) -> None:
+def test_trial_24_a_grant_that_its_server_passes_on_is_refused(place: Place) -> None:
     """The first server seals what it got to the second one's key."""
     content = place.content(place.grant("first"))
     with pytest.raises(GrantRefused, match="made for another server and passed on"):
@@ -250,7 +268,7 @@ def test_a_grant_that_its_server_passes_on_is_refused(place: Place) -> None:
     assert not place.take(place.grant("second"), "second").has_primary()
 
 
-def test_a_grant_is_taken_once_and_never_over_a_bank(place: Place) -> None:
+def test_trial_24_a_grant_is_taken_once_and_never_over_a_bank(place: Place) -> None:
     grant = place.grant()
     server = place.take(grant)
     with pytest.raises(ConfigurationError, match="already"):
