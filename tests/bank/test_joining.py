@@ -20,7 +20,7 @@ from ca.applicant import Desk
 from ca.documents import claimed_content
 from ca.errors import NoticeError
 from ca.notices import make_notice, open_notice
-from keyring import keys, messages, packets, process
+from keyring import keys, messages, packets, process, readout
 from keyring.certification import registered_home
 from keyring.errors import UnsuitableKey
 from keyring.home import Home
@@ -171,9 +171,8 @@ def test_what_the_primary_key_signs_is_refused_on_a_server_that_was_added(place:
 def test_trial_30_an_account_notice_by_a_servers_subkey_is_not_believed(place: Place, bank_town: Town) -> None:
     """By the authority: a thief of a server, who can sign heads, names no customer and no caller's code."""
     fingerprint, authority = place.bank.config.fingerprint, bank_town.authority_fingerprint
-    honest = make_notice(
-        place.bank.gnupg, fingerprint, customer="77", name="Carol", caller_code="aardvark adroitness", clock=time.time
-    )
+    code = " ".join(readout.encode(b"caller"))
+    honest = make_notice(place.bank.gnupg, fingerprint, customer="77", name="Carol", caller_code=code, clock=time.time)
     server = place.take(place.grant())
     with server.signer() as signer:
         forged = signer.sign(claimed_content(honest, NoticeError), int(time.time()))
