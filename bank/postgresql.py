@@ -101,8 +101,6 @@ class PostgreSQL(engine.Engine):
         lost = state.startswith("08") or state in _LOST
         if lost or (not state and isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)):
             self.losses += 1
-            self.readers.dispose()
-            self.writers.dispose()
             if ending:
                 return OutcomeUnknown(
                     f"The connection to the ledger {self.name} was lost at the end of a transaction, which may be "
@@ -163,12 +161,18 @@ class PostgreSQL(engine.Engine):
             pool_timeout=engine.READER_WAIT_SECONDS,
         )
 
+        @event.listens_for(made, "connect")
+        def begin(_connection: object, record: Any) -> None:
+            record.info["losses"] = self.losses
+
         @event.listens_for(made, "checkin")
         def rest(_connection: object, record: Any) -> None:
             record.info["used"] = time.monotonic()
 
         @event.listens_for(made, "checkout")
         def look(connection: Any, record: Any, _proxy: object) -> None:
+            if record.info["losses"] != self.losses:  # where one was lost, the others lead to the same server
+                raise DisconnectionError("Another connection was lost.")
             used = record.info.get("used")
             if used is None or time.monotonic() - used < IDLE_SECONDS:
                 return

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -165,11 +166,9 @@ class Ledger:
 
     @contextmanager
     def _writing(self, *, hold: bool) -> Iterator[Connection]:
-        with self._engine.exclusive(), self._translated(), ExitStack() as stack:
-            connection = self._begun(stack, self._engine.writers, hold=hold)
-            yield connection
-            with self._translated(ending=True):
-                connection.commit()
+        with self._engine.exclusive(), self._translated() as course, ExitStack() as stack:
+            yield self._begun(stack, self._engine.writers, hold=hold)
+            course.ending = True
 
     def _begun(self, stack: ExitStack, engine: sqlalchemy.Engine, *, hold: bool) -> Connection:
         """A transaction in which nothing was done yet: so it is begun again while its connection is lost."""
@@ -191,16 +190,17 @@ class Ledger:
         raise AssertionError("Counting does not end.")
 
     @contextmanager
-    def _translated(self, *, ending: bool = False) -> Iterator[None]:
+    def _translated(self) -> "Iterator[_Course]":
+        course = _Course()
         try:
-            yield
+            yield course
         except IntegrityError as error:
             raise InvariantBroken(
                 f"The ledger {self} refused a change that would break its rules ({error.orig}); nothing was written. "
                 "Please report this as a fault of the program."
             ) from error
         except Exception as error:
-            found = self._engine.failure(error, ending=ending)
+            found = self._engine.failure(error, ending=course.ending)
             if found is not None:
                 raise found from error
             if isinstance(error, SQLAlchemyError):
@@ -255,6 +255,13 @@ class Ledger:
 
     def _damaged(self) -> LedgerError:
         return LedgerError(f"The ledger {self} is damaged; stop the server, run `bank audit`, and restore a backup.")
+
+
+@dataclass
+class _Course:
+    """How far a transaction has come: whether nothing is left to do but to commit it."""
+
+    ending: bool = False
 
 
 def _engine_of(place: Place) -> Engine:
