@@ -104,7 +104,7 @@ def test_the_program_counts_what_pytest_ran() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=270,
         check=False,
     )
     said = outcome.stdout.splitlines()
