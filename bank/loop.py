@@ -67,13 +67,15 @@ class Loop:
         future.add_done_callback(lambda _: self._tell(waiting))
         await waiting
 
-    async def readable(self, descriptor: int) -> None:
-        """Until there is something to read."""
-        waiting: asyncio.Future[None] = self.asyncio.create_future()
-        self.asyncio.add_reader(descriptor, _settle, waiting)
+    async def readable(self, descriptor: int, deadline: float) -> bool:
+        """Until there is something to read; False if there is nothing by the deadline (seconds of the loop's clock)."""
+        waiting: asyncio.Future[bool] = self.asyncio.create_future()
+        self.asyncio.add_reader(descriptor, _settle, waiting, True)
+        alarm = self.asyncio.call_at(deadline, _settle, waiting, False)
         try:
-            await waiting
+            return await waiting
         finally:
+            alarm.cancel()
             self.asyncio.remove_reader(descriptor)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -92,7 +94,7 @@ class Loop:
     def _deliver(self) -> None:
         self._told = False  # first: who appends from now on calls again
         while self._settled:
-            _settle(self._settled.popleft())
+            _settle(self._settled.popleft(), None)
 
     async def _cut_short(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -107,6 +109,6 @@ class Loop:
             self.asyncio.close()
 
 
-def _settle(waiting: "asyncio.Future[None]") -> None:
+def _settle(waiting: "asyncio.Future[_Made]", result: _Made) -> None:
     if not waiting.done():
-        waiting.set_result(None)
+        waiting.set_result(result)

@@ -41,6 +41,12 @@ Outcome = Receipt | Refused
 IDLE_SECONDS: Final = 0.05
 """How long the queue is empty before the newest head is stored by itself; under load the next batch takes it along."""
 
+COMPANY_SECONDS: Final = 0.004
+"""How long orders wait for others under load: a transaction costs as much as several orders, whatever it holds."""
+
+LOADED_SECONDS: Final = 0.02
+"""How long a bank counts as loaded after a transaction of several orders; an order by itself waits for nobody."""
+
 HEAL_SECONDS: Final = 1.0
 """How long to wait between tries to sign a head that could not be signed."""
 
@@ -91,6 +97,7 @@ class Posting:
         self._queue: deque[_Ticket] = deque()
         self._arrivals: deque[float] = deque()
         self._oldest = 0.0
+        self._company_until = 0.0
         self._arrival = threading.Condition()
         self._stopping = False
         self._unsigned = False
@@ -207,19 +214,23 @@ class Posting:
     def _run(self) -> None:
         while tickets := self._take():
             self._post(tickets)
+            self._company_until = time.monotonic() + LOADED_SECONDS if len(tickets) > 1 else 0.0
         self._settle()
 
     def _take(self) -> list[_Ticket]:
-        """What is queued, up to the limit of a batch; waits for the first. Empty when stopped."""
+        """What is queued, up to the limit of a batch; waits for the first, and under load for its company."""
         idle = False
         while True:
             with self._arrival:
                 if not self._queue and not self._stopping:
                     self._arrival.wait((HEAL_SECONDS if self._unsigned else None) if idle else IDLE_SECONDS)
-                if self._queue:
-                    return self._next_batch()
-                if self._stopping:
+                if not self._queue and self._stopping:
                     return []
+            if self._queue:
+                if time.monotonic() < self._company_until and len(self._queue) < self._batch_limit:
+                    time.sleep(COMPANY_SECONDS)
+                with self._arrival:
+                    return self._next_batch()
             self._settle()
             idle = True
 

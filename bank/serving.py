@@ -1,5 +1,6 @@
 """All parts of a serving bank are put together here, and taken apart in the reverse order."""
 
+import gc
 import hashlib
 import os
 import resource
@@ -148,6 +149,7 @@ def parts(
             nonces=Nonces(ledger, limits.nonces),
             clock=clock,
         )
+        spare_the_collector()
         server = Server(limits, opener, password_stage, service, customers, loop, clock)
         address = server.listen(place, share)
         note("serving", address=address, minimum_stage=config.minimum_stage.value)
@@ -170,6 +172,15 @@ def _require_unrevoked(home: BankHome, ledger: Ledger) -> None:
         return  # then no order of the stage certified is taken, and each refusal says why
     if newest is not None and revocation_in(newest, certified.certificate):
         raise ConfigurationError(f"{revocation_told(newest.number)} This bank does not serve any more.")
+
+
+def spare_the_collector() -> None:
+    """What there is now stays, so Python's collector of cycles need not look at it, and less often at the rest.
+
+    Measured: a twentieth of the processor time of a transfer.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def make_room_for_connections(limits: Limits) -> None:

@@ -23,7 +23,9 @@ class Verifier:
 
     async def open_all(self, identity: Identity, messages: Sequence[bytes]) -> list[Opened | Rejected]:
         """What each message says, if its customer signed it; as :meth:`Identities.open_all`."""
-        turn = self._turns.setdefault(identity.slot, asyncio.Lock())
+        turn = self._turns.get(identity.slot)
+        if turn is None:
+            turn = self._turns[identity.slot] = asyncio.Lock()
         answers: list[Opened | Rejected] = []
         async with turn:  # sessions of one customer wait here, and not in threads
             for start in range(0, len(messages), GROUP):
@@ -38,14 +40,10 @@ class Verifier:
         return answers
 
     async def _heard(self, identity: Identity, asked: Asked, home: Home) -> list[Opened | Rejected] | None:
+        deadline = self._loop.asyncio.time() + asked.timeout_seconds
         try:
-            async with asyncio.timeout(asked.timeout_seconds):
-                while True:
-                    await self._loop.readable(asked.descriptor)
-                    if asked.hear():
-                        break
-        except TimeoutError:
-            pass  # it is told below that gpg has not answered
+            while await self._loop.readable(asked.descriptor, deadline) and not asked.hear():
+                continue
         finally:
             answers = self._identities.end(identity, asked, home)
         return answers

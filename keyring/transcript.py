@@ -5,7 +5,6 @@ ends a line (GnuPG, doc/DETAILS, "Format of the --status-fd output").
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -48,7 +47,10 @@ class Transcript:
     signatures: tuple[ValidSignature, ...]
 
     def count(self, *keywords: str) -> int:
-        return sum(self.counts.get(keyword, 0) for keyword in keywords)
+        found = 0
+        for keyword in keywords:
+            found += self.counts.get(keyword, 0)
+        return found
 
     def arguments(self, keyword: str) -> tuple[bytes, ...]:
         return tuple(line.arguments for line in self.lines if line.keyword == keyword)
@@ -61,13 +63,15 @@ def read(status: bytes) -> Transcript:
     *complete, rest = status.split(b"\n")
     strangers = [rest] if rest else []  # cut off in the middle of a line
     lines = []
+    counts: dict[str, int] = {}
     for line in complete:
         match = _LINE.fullmatch(line)
-        if match:
-            lines.append(Line(match[1].decode(), match[2] or b""))
-        else:
+        if match is None:
             strangers.append(line)
-    counts = Counter(line.keyword for line in lines)
+            continue
+        keyword = match[1].decode()
+        lines.append(Line(keyword, match[2] or b""))
+        counts[keyword] = counts.get(keyword, 0) + 1
     signatures = (_valid_signature(line.arguments) for line in lines if line.keyword == "VALIDSIG")
     return Transcript(tuple(lines), tuple(strangers), counts, tuple(found for found in signatures if found))
 
