@@ -39,6 +39,7 @@ def lost_under_load(machines: Machines, bank: Several, seed: int, act: Callable[
     assert all(stand.server and stand.server.process.poll() is None for stand in bank.stands)
 
 
+@pytest.mark.timeout(300)
 def test_trial_25_the_primary_is_killed_under_load_and_the_standby_promoted(
     eight: Eight, short_tmp: Path, seed: int
 ) -> None:
@@ -48,12 +49,14 @@ def test_trial_25_the_primary_is_killed_under_load_and_the_standby_promoted(
         assert machines.standby.psql("SELECT pg_is_in_recovery()") == "f"
 
 
+@pytest.mark.timeout(300)
 def test_trial_25_the_same_load_with_nothing_lost(eight: Eight, short_tmp: Path, seed: int) -> None:
     """The honest twin: what is found after a loss is not found without one."""
     with pair() as machines, several(eight, short_tmp, machines.url, machines.environment) as bank:
         lost_under_load(machines, bank, seed, lambda: None)
 
 
+@pytest.mark.timeout(300)
 def test_trial_25_with_a_standby_that_nobody_waits_for_the_loss_is_found(
     eight: Eight, short_tmp: Path, seed: int
 ) -> None:

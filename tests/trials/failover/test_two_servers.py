@@ -27,6 +27,7 @@ REVOCATION_SECONDS = 0.5
 NOBODY = "127.0.0.1:1"
 
 
+@pytest.mark.timeout(300)
 def test_trial_24_two_servers_on_one_ledger_with_a_kill_of_either(
     eight: Eight, short_tmp: Path, database_url: str
 ) -> None:
