@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from bank import backups, schema
 from bank.ceremony import NEW_LIST, standing
-from bank.errors import BankError
+from bank.errors import BankError, Outgrown
 from bank.heads import newest_head, require_continuation
 from bank.home import BankHome
 from bank.log import Log
@@ -206,6 +206,8 @@ def ledger(visit: Visit) -> Iterator[Finding]:
     """Is the ledger whole, set up to be durable, and does it hold all that was signed?"""
     if visit.ledger is None:
         return
+    for each in visit.ledger.warnings():
+        yield Finding("ledger", each, "psql --command 'ALTER SYSTEM SET …', then systemctl reload postgresql")
     with visit.ledger.reading() as connection:
         damage = visit.ledger.damage(connection)
         stored = newest_head(connection)
@@ -273,7 +275,10 @@ def examine(home: BankHome, machine: Machine, clock: Callable[[], float] = time.
     found: list[Finding] = []
     opened: Ledger | None = None
     try:
-        opened = home.open_ledger()
+        opened = home.open_ledger(upgrade=False)
+    except Outgrown as error:
+        mend = "back up with the program that served until now (docs/operations.md, Upgrading), then bank serve"
+        found.append(Finding("ledger", str(error), mend, must=False))
     except BankError as error:
         found.append(Finding("ledger", str(error), "bank restore FOLDER, if a backup is what helps"))
     try:

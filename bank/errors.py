@@ -21,6 +21,10 @@ class OutcomeUnknown(LedgerError):
     """The connection to the database was lost while it was told to commit: only a look can tell whether it did."""
 
 
+class Outgrown(LedgerError):
+    """The ledger is of an older version, and was only to be looked at."""
+
+
 class InvariantBroken(LedgerError):
     """Something that must never happen was about to: the transaction was rolled back. Loud on purpose."""
 

@@ -66,6 +66,7 @@ POSTING_FAILURES: Final = Figure("posting_failures", "Transactions that were rol
 SESSIONS: Final = Figure(
     "sessions_opened", "Sessions that were opened, by stage.", "counter", "stage", tuple(stage.value for stage in Stage)
 )
+OPEN: Final = Figure("sessions", "Sessions open now.", "gauge")
 OPENINGS_REFUSED: Final = Figure(
     "openings_refused", "Connections that were not let in, by reason code.", "counter", "reason", _REASONS
 )
@@ -80,7 +81,7 @@ FAILED: Final = Figure("failed", "When the posting last failed, monotonic second
 
 FIGURES: Final = (
     *(POSTED, PAYMENTS, REFUSED, REPEATED, REQUESTS_REFUSED, BATCH, POSTING, POSTING_FAILURES, SESSIONS),
-    *(OPENINGS_REFUSED, EVENTS, GPG_STARTED, ENDED, CONNECTIONS, QUEUE, WORKERS, SEEN, FAILED),
+    *(OPENINGS_REFUSED, EVENTS, GPG_STARTED, ENDED, OPEN, CONNECTIONS, QUEUE, WORKERS, SEEN, FAILED),
 )
 _STARTS: Final[Mapping[str, int]] = {
     figure.name: start
@@ -153,6 +154,9 @@ class Counting(logging.Handler):
                 tally.put(FAILED, self._clock())
             case "session-opened":
                 tally.add(SESSIONS, fields["stage"])
+                tally.add(OPEN)
+            case "session-ended":
+                tally.add(OPEN, by=-1)
             case "refused":
                 tally.add(OPENINGS_REFUSED, fields["reason"])
             case "malformed":

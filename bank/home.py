@@ -118,9 +118,9 @@ class BankHome:
         """What a server locks, so that there is one in this folder."""
         return self.path / "serve.lock"
 
-    def open_ledger(self) -> Ledger:
-        """The ledger; LedgerError if it is not this bank's."""
-        ledger = Ledger.open(self.ledger_place)
+    def open_ledger(self, *, upgrade: bool = True) -> Ledger:
+        """The ledger; LedgerError if it is not this bank's, or Outgrown if it is older and not to be upgraded."""
+        ledger = Ledger.open(self.ledger_place, upgrade=upgrade)
         if (ledger.bank, ledger.currency) != (self.config.fingerprint, self.config.currency):
             ledger.close()
             raise ConfigurationError(

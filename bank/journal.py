@@ -34,6 +34,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "head-unsigned": "What was recorded could not be signed; it is tried again.",
     "head-unstored": "The newest signed head could not be stored; it is tried again.",
     "session-opened": "A customer has opened a session.",
+    "session-ended": "A session is over.",
     "refused": "A connection was not let in, for this reason.",
     "request-refused": "Something asked inside a session was refused and not recorded, for this reason.",
     "malformed": "What a connection began with is not a message of ours.",

@@ -40,6 +40,12 @@ class Sessions:
         certificate = session.presented.judged if session.presented else None
         speaker = Speaker(session.identity.customer, session.stage, session.identity, certificate)
         note("session-opened", level=10, peer=link.peer, customer=speaker.customer, stage=speaker.stage.value)
+        try:
+            await self._converse(link, session, speaker)
+        finally:
+            note("session-ended", level=10, peer=link.peer, customer=speaker.customer)
+
+    async def _converse(self, link: Link, session: Session, speaker: Speaker) -> None:
         idle_seconds, first = self.limits.handshake_seconds, True
         while True:
             requests = await self._group(link, session, idle_seconds)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from bank import migrations, schema
 from bank.engine import Engine
-from bank.errors import Interrupted, InvariantBroken, LedgerError
+from bank.errors import Interrupted, InvariantBroken, LedgerError, Outgrown
 from bank.places import Database, Place
 from bank.sqlite import SQLite
 
@@ -87,13 +87,16 @@ class Ledger:
             raise
 
     @classmethod
-    def open(cls, place: Place) -> Self:
-        """The ledger at a place; LedgerError if it is missing, damaged, foreign or of a newer version."""
+    def open(cls, place: Place, *, upgrade: bool = True) -> Self:
+        """The ledger at a place; LedgerError if it is missing, damaged, foreign or of a newer version.
+
+        One of an older version is brought up to date, or Outgrown without ``upgrade``.
+        """
         engine = _engine_of(place)
         try:
             engine.require()
             ledger = cls(engine)
-            ledger._identify()
+            ledger._identify(upgrade=upgrade)
         except BaseException:
             engine.close()
             raise
@@ -228,7 +231,7 @@ class Ledger:
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
-    def _identify(self) -> None:
+    def _identify(self, *, upgrade: bool = True) -> None:
         with self.reading() as connection:
             tables = inspect(connection)
             if not (tables.has_table("alembic_version") and tables.has_table("ledger")):
@@ -243,6 +246,11 @@ class Ledger:
             raise LedgerError(
                 f"The ledger {self} was written by a newer version of this program (schema {revision}, this one "
                 f"knows {schema.REVISION}); install that version."
+            )
+        if revision < schema.REVISION and not upgrade:
+            raise Outgrown(
+                f"The ledger {self} is of schema {revision}. This program brings it to {schema.REVISION} when it next "
+                "opens it, and older programs refuse it then."
             )
         if revision < schema.REVISION:
             with self.writing() as connection:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from bank.errors import BankError
 from bank.home import BankHome
 from bank.machine import Machine
 from bank.serving import runtime_folder
+from bank.storage import Ledger
 from ca.messages import AuthorityKey
 from keyring import keys
 from protocol.orders import format_time
@@ -118,6 +121,12 @@ def _damage(patient: Patient) -> None:
         each.write_bytes(b"no database" * 999)
 
 
+def _older(patient: Patient) -> None:
+    with closing(sqlite3.connect(patient.home.path / "ledger.sqlite")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+        connection.commit()
+
+
 def _lose_head(patient: Patient) -> None:
     (patient.home.path / "newest-head.pgp").unlink()
 
@@ -194,6 +203,7 @@ ILLS: tuple[tuple[str, Callable[[Patient], None], str, str, str, bool], ...] = (
     ("open keys", _open_keys, "folders", "holds keys", "chmod 700", True),
     ("no keys", _no_keys, "agent", "cannot sign", "gpgconf", True),
     ("a damaged ledger", _damage, "ledger", "not a database", "restore", True),
+    ("an older ledger", _older, "ledger", "of schema 0004", "back up", False),
     ("a lost head", _lose_head, "ledger", "newest-head.pgp", "restore", True),
     ("a head left over", _old_head_left, "left-over", "newest-head.pgp.1-1", "rm -r", False),
     ("a dead lock", _dead_lock, "left-over", "pubring.kbx.lock", "rm -r", False),
@@ -230,6 +240,20 @@ def test_what_is_not_well_is_found_with_what_mends_it(
     assert mend in found[0].mend
     assert found[0].must is must
     assert found[0].sentence.endswith((".", "'")), "a sentence, or one that ends with a command"
+
+
+def test_an_older_ledger_stays_as_it_is(patient: Patient) -> None:
+    _older(patient)
+    patient.findings()
+    with closing(sqlite3.connect(patient.home.path / "ledger.sqlite")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0004",)]
+
+
+def test_what_the_ledgers_engine_warns_of_is_found(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "warnings", lambda _: ("The database has fsync = off.",))
+    (found,) = patient.findings()
+    assert (found.check, found.must) == ("ledger", True)
+    assert "fsync = off" in found.sentence
 
 
 def test_every_examination_has_an_ill_to_find() -> None:

@@ -85,7 +85,8 @@ def test_figures_of_all_processes_are_added_up_and_outlive_a_process(
         reused = counter.submission(town.alice, "pay-1", Stage.SIGNED, amount="2.00")
         assert talks[0].refusal(reused)[0] is Reason.IDENTIFIER_REUSED
         assert counter.refusal(counter.opening(town.impostor, Stage.SIGNED).frame)[0] is Reason.SIGNATURE
-        eventually(lambda: figures(port)[("connections", ())] == len(talks))
+        eventually(lambda: figures(port)["connections", ()] == len(talks))
+        assert figures(port)["sessions", ()] == len(talks)
         shown = figures(port)
     for name, value in (
         ("transfers_posted_total", 7),
@@ -109,7 +110,7 @@ def test_figures_of_all_processes_are_added_up_and_outlive_a_process(
     assert 0 < shown["certificate_remaining_seconds", ()] <= 30 * 86_400
     assert 0 < shown["revocation_list_remaining_seconds", ()] <= 30 * 86_400
     assert shown["posting_seconds_bucket", (("le", "+Inf"),)] == 10
-    eventually(lambda: figures(port)[("connections", ())] == 0)
+    eventually(lambda: figures(port)["connections", ()] == figures(port)["sessions", ()] == 0)
     for child in parent.children():
         if not child.name().startswith("gpg"):
             child.kill()
