@@ -18,6 +18,8 @@ from protocol.stages import Stage
 from protocol.transport import Address
 
 FILE_NAME = "bank.toml"
+METRICS_EXAMPLE = "127.0.0.1:9464"
+"""Where an exporter of ours is looked for; written as a comment, so that it is switched on by taking away the mark."""
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -123,7 +125,7 @@ def _require_usable(config: BankConfig, path: Path) -> None:
     if config.metrics and not _is_this_machine(Address.parse(config.metrics).host):
         raise ConfigurationError(
             f"{path}: metrics: {config.metrics} can be reached from other machines; what is shown there is for the "
-            "operator alone. Write 127.0.0.1:9464, and pass it on by a program that knows who asks."
+            f"operator alone. Write {METRICS_EXAMPLE}, and pass it on by a program that knows who asks."
         )
 
 
@@ -143,6 +145,8 @@ def save(home: Path, config: BankConfig) -> None:
         value = getattr(config, field.name)
         if field.name != "limits" and value not in (None, ""):
             lines.append(f"{field.name} = {settings.literal(value)}")
+    if not config.metrics:
+        lines.append(f"# metrics = {settings.literal(METRICS_EXAMPLE)}")
     defaults = Limits()
     lines += ["", "[limits]"]
     for field in msgspec.structs.fields(Limits):

@@ -22,19 +22,21 @@ def free_port() -> int:
 
 def play(walk: list[Step], folder: Path) -> None:
     """Type every command in a folder, and compare what is printed."""
-    desk, bank = str(free_port()), str(free_port())
+    desk, bank, page = (str(free_port()) for _ in range(3))
     # Another copy of this test may hold the default ports; where a command names none, it is told here.
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "GNUPGHOME": "/nonexistent"}
     terminal = Terminal(folder, environment)
     try:
         for step in walk:
-            command = step.command
+            command = step.command.replace("9464", page)
             if command.startswith("ca init"):
                 command += f" --listen 127.0.0.1:{desk}"
             if command.startswith("bank init"):
                 command += f" --listen 127.0.0.1:{bank} --authority 127.0.0.1:{desk}"
             printed = terminal.run(command)
-            expected = tuple(line.replace("7402", desk).replace("7401", bank) for line in step.expected)
+            expected = tuple(
+                line.replace("7402", desk).replace("7401", bank).replace("9464", page) for line in step.expected
+            )
             assert matches(expected, printed), "\n".join([f"$ {command}", *printed, "--- expected:", *expected])
     finally:
         terminal.close()

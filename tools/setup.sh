@@ -122,10 +122,12 @@ seek_second_opinions() {
     done
 }
 
-# Only its programs are used, on files; nothing is started.
-seek_systemd() {
-    command -v systemd-analyze >/dev/null 2>&1 || install_with_apt systemd ||
-        say "systemd is missing and could not be installed: the tests of its units fail. Install it, then run this again."
+# What the tests cannot do without. Of systemd only programs that read files are used; nothing is started.
+seek_programs() {
+    for found in systemd-analyze:systemd curl:curl; do
+        command -v "${found%:*}" >/dev/null 2>&1 || install_with_apt "${found#*:}" ||
+            say "${found#*:} is missing and could not be installed: tests that need it fail. Install it, then run this again."
+    done
 }
 
 # Only its programs are used, in clusters of the tests' and the benchmark's own; what the package starts by itself is left
@@ -185,7 +187,7 @@ if ! same project_fingerprint "$project_stamp"; then install_project; fi
 case "${1:-}" in
     tests)
         seek_second_opinions
-        seek_systemd
+        seek_programs
         seek_postgresql "the tests of ledgers in it fail"
         ;;
     soak)

@@ -65,17 +65,16 @@ def serve(
         )
         stack.callback(journal.close)
         make_room_for_connections(limits)
-        look_at_clock(Machine())
         if processes == 1 and not bank.config.metrics:
             several, page, (_, address) = None, None, stack.enter_context(serving(bank))
         else:
             several, address, page = stack.enter_context(serving_in_processes(bank, processes, stop))
+        look_at_clock(Machine())
         told = f", in {processes} processes" if processes > 1 else ""
-        click.echo(f"{bank.config.name} serves at {address}, minimum stage {bank.config.minimum_stage.value}{told}.")
+        said = [f"{bank.config.name} serves at {address}, minimum stage {bank.config.minimum_stage.value}{told}."]
         if page:
-            click.echo(
-                f"Figures for Prometheus at http://{page}/metrics, and whether all is well at http://{page}/health."
-            )
+            said.append(f"Figures for Prometheus: http://{page}/metrics. Whether it can post: http://{page}/health")
+        click.echo("\n".join(said))  # at once: whoever waits for the first line has the second, too
         sys.stdout.flush()
         while not stop.wait(1.0):
             if several:

@@ -39,6 +39,12 @@ def test_every_event_is_named_and_every_name_is_of_an_event() -> None:
     assert all(sentence.endswith(".") for sentence in journal.EVENTS.values())
 
 
+def test_every_event_has_its_row_in_the_page_for_operators() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = page.partition("| event | what it says |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert table == [f"| `{event}` | {sentence} |" for event, sentence in journal.EVENTS.items()]
+
+
 def test_a_line_is_one_object_whatever_strangers_put_into_it() -> None:
     stream = StringIO()
     journal.configure(stream, verbose=False)

@@ -165,6 +165,12 @@ def test_every_figure_has_a_help_and_a_name_by_the_conventions(health_of: Health
     counters = {line.split()[2] for line in lines if line.startswith("# TYPE") and line.endswith(" counter")}
     assert counters == {name for name in names if name.endswith("_total")}
     assert all(re.fullmatch("countersign_[a-z_]+", name) for name in names)
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    table = page.partition("| figure | kind | what it is |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    told = {line.split("`")[1].partition("{")[0]: tuple(line.strip("| ").split(" | ")[1:]) for line in table}
+    helps = dict(line.split(" ", 3)[2:] for line in lines if line.startswith("# HELP"))
+    kinds = dict(line.split(" ", 3)[2:] for line in lines if line.startswith("# TYPE"))
+    assert told == {name: (kinds[name], helps[name]) for name in names}
 
 
 @pytest.fixture
