@@ -59,7 +59,7 @@ STEPS: Final = (
     Step("order queued", Phase.ORDER, "after", "bank.posting:Posting.submit"),
     Step("orders taken", Phase.ORDER, "after", "bank.posting:Posting._take"),
     Step("transaction begun", Phase.ORDER, "before", "bank.posting:_end", _TRANSACT),
-    Step("accounts loaded", Phase.ORDER, "after", "bank.batch:Batch.load"),
+    Step("accounts loaded", Phase.ORDER, "after", "bank.posting:load"),
     Step("order decided", Phase.ORDER, "after", "bank.batch:Batch.decide"),
     Step("statement done", Phase.ORDER, "after", "sqlalchemy:Connection.execute", "bank.batch:Batch.write"),
     Step("rows written", Phase.ORDER, "after", "bank.batch:Batch.write"),
