@@ -68,8 +68,8 @@ def make_grant(bank: BankHome, request: Path, fingerprint: str, scratch: Path) -
     server can be added.
     """
     bank.require_primary("bank add-server")
-    place = _place(bank)
     key = _requested(request, fingerprint)
+    place = _place(bank)
     home = Home.create(scratch / "request", own_keys=False)
     try:
         keys.import_key(home, key, expected_fingerprint=fingerprint)

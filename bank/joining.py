@@ -13,6 +13,7 @@ from bank.ceremony import replace_file
 from bank.errors import ConfigurationError, GrantRefused
 from bank.granting import GRANTED_FILES, ServerGrant, ServerKeys
 from bank.home import BankHome
+from bank.places import UNREADABLE, is_url
 from keyring import certification, keys, unfinished
 from keyring.errors import EngineError, KeyringError
 from keyring.home import Home, require_private
@@ -60,15 +61,18 @@ def begin(home: Path) -> Request:
 def take(home: Path, grant: Path, bank_fingerprint: str, **changes: str) -> BankHome:
     """The bank's home on a new server, made of a grant; ``changes`` are settings of this server's own.
 
-    They are addresses; ``bank_fingerprint`` is what was typed. Raises GrantRefused, and makes nothing, unless the grant
-    is for this folder and that bank has signed it.
+    They are addresses, or ``ledger``, a URL; ``bank_fingerprint`` is what was typed. Raises GrantRefused, and makes
+    nothing, unless the grant is for this folder and that bank has signed it.
     """
     _require_no_bank(home)
     if not (home / FOLDER).is_dir():
         raise ConfigurationError(f"In {home} no joining has begun; run `bank join --out request.pgp` there first.")
     require_private(home, holds="keys")
-    for place in changes.values():
-        Address.parse(place)
+    for name, value in changes.items():
+        if name != "ledger":
+            Address.parse(value)
+        elif not is_url(value):
+            raise ConfigurationError(UNREADABLE)
     own = Home.open(home / FOLDER)
     try:
         found = _opened(own, grant, bank_fingerprint)

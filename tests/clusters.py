@@ -21,7 +21,6 @@ from tests.postgres import HOST, QUICK, Cluster, NoPostgreSQL, Programs, cluster
 from tests.system.programs import free_port
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "high-availability.md"
-DATABASE: Final = "countersign"
 SETTLE_SECONDS: Final = 180.0
 """Longest wait for machines to agree on who is the primary; on a quiet machine it takes 25."""
 PORTS: Final = (2379, 2380, 5432, 8008)
@@ -41,6 +40,11 @@ def settings(name: str) -> dict[str, str]:
     """The lines of a postgresql.conf that the document shows."""
     pairs = (line.split(" = ", 1) for line in block(name).splitlines())
     return {key: value.strip("'") for key, value in pairs}
+
+
+def statements(name: str) -> list[str]:
+    """The SQL that the document shows."""
+    return block(name).splitlines()
 
 
 def ledger_url(name: str, places: dict[tuple[int, int], int]) -> str:
@@ -96,7 +100,7 @@ def pair(*, synchronous: bool = True) -> Iterator[Pair]:
     waits_for = first.pop("synchronous_standby_names")
     with ExitStack() as stack:
         primary = stack.enter_context(cluster({**QUICK, **first}, tcp=True))
-        primary.psql("CREATE ROLE bank LOGIN", f"CREATE DATABASE {DATABASE} OWNER bank")
+        primary.psql(*statements("role and database"))
         standby = stack.enter_context(cluster({**QUICK, **second}, tcp=True, copy_of=primary))
         made = Pair(primary, standby)
         if synchronous:
@@ -205,7 +209,7 @@ def three() -> Iterator[Three]:
         awaited(lambda: made.leader() is not None, "a primary with a standby", made.told)
         leader = made.leader()
         assert leader is not None
-        leader.server.psql(*(f"{line};" for line in block("role and database").split(";\n") if line))
+        leader.server.psql(*statements("role and database"))
         yield made
     finally:
         for machine in machines:

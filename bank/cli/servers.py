@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--listen", metavar="HOST:PORT", help="With --take: where this server listens, if elsewhere.")
 @click.option("--public-address", metavar="HOST:PORT", help="With --take: where customers reach this server.")
+@click.option("--ledger", metavar="URL", help="With --take: the same database, by a role of this server's own.")
 @click.pass_context
 def join(
     context: click.Context,
@@ -45,6 +46,7 @@ def join(
     bank_fingerprint: str | None,
     listen: str | None,
     public_address: str | None,
+    ledger: str | None,
 ) -> None:
     """Make a further server of a bank whose ledger is in PostgreSQL, in a new folder.
 
@@ -55,8 +57,10 @@ def join(
 
     if (out is None) == (take is None):
         raise click.UsageError("Give either --out, to begin, or --take, with the grant that has come.")
-    if take is None and (bank_fingerprint or listen or public_address):
-        raise click.UsageError("--bank-fingerprint, --listen and --public-address go with --take.")
+    wished = {"listen": listen, "public_address": public_address, "ledger": ledger}
+    changes = {name: value for name, value in wished.items() if value is not None}
+    if take is None and (bank_fingerprint or changes):
+        raise click.UsageError("--bank-fingerprint, --listen, --public-address and --ledger go with --take.")
     if out is not None:
         if not out.absolute().parent.is_dir():
             raise click.UsageError(f"There is no folder for --out {out}; name a file in one that is there.")
@@ -67,8 +71,6 @@ def join(
 
     assert take is not None  # noqa: S101 - one of the two is given
     typed = bank_fingerprint or click.prompt("The bank's fingerprint, in words or in hexadecimal digits")
-    wished = {"listen": listen, "public_address": public_address}
-    changes = {name: value for name, value in wished.items() if value is not None}
     joining.take(home, take, readout.parse(typed), **changes)
     if not as_json:
         click.echo(f"This server has joined. Delete {take}; nobody can open it any more.\n")

@@ -117,7 +117,8 @@ def join(first: Stand, second: Stand, folder: Path) -> None:
         "bank", "add-server", "--home", first.home, request, "--out", grant, "--fingerprint", words, "--json"
     ).json()
     read_out = ("--bank-fingerprint", " ".join(old["words"]))
-    run_here("bank", "join", "--home", second.home, "--take", grant, *read_out)
+    url = bank_configuration.load(first.home).ledger.replace("//bank@", "//bank2@")  # where there are such roles
+    run_here("bank", "join", "--home", second.home, "--take", grant, *read_out, "--ledger", url)
 
 
 def _clear(stand: Stand) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import Pair, Three, pair, three
+from tests.clusters import Pair, Three, pair, statements, three
 from tests.system.programs import run
 from tests.trials.eight import Eight
 from tests.trials.failover.several import Several, several
@@ -51,9 +51,17 @@ def test_trial_25_the_primary_is_killed_under_load_and_the_standby_promoted(
 
 @pytest.mark.timeout(300)
 def test_trial_25_the_same_load_with_nothing_lost(eight: Eight, short_tmp: Path, seed: int) -> None:
-    """The honest twin: what is found after a loss is not found without one."""
+    """The honest twin: what is found after a loss is not found without one. Then a server is taken for stolen."""
     with pair() as machines, several(eight, short_tmp, machines.url, machines.environment) as bank:
         lost_under_load(machines, bank, seed, lambda: None)
+        machines.primary.psql(*statements("a server is shut out"))
+        honest, deceived = bank.people()[:2]
+        done = deceived.here("send", "--to", "2008", "--amount", "0.01", "--description", "", code=None)
+        assert done.code in (2, 3), done.said  # not sent, or not answered; no receipt in any case
+        deposit = ("deposit", "--to", honest.number, "--amount", "0.01")
+        assert bank.first.bank(*deposit).code == 0
+        assert "recorded" in bank.second.bank(*deposit, code=None).err
+        honest.here("send", "--to", "2008", "--amount", "0.01", "--description", "")
 
 
 @pytest.mark.timeout(300)

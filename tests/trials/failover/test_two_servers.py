@@ -1,7 +1,9 @@
 """Two servers on one PostgreSQL are one bank: what one of them knows counts at the other, and either may be killed."""
 
+import os
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,15 +16,17 @@ from bank import config
 from bank.home import BankHome
 from ca.messages import AuthorityKey, State
 from keyring import keys
+from protocol import evidence
 from protocol.codes import Reason
 from protocol.messages import AskBalance, Balance, Refusal
 from protocol.stages import Stage
 from tests.bank.counter import Counter, entry_of, served
 from tests.bank.desks import Desk, opened
 from tests.bank.town import Town, copied_bank
+from tests.system.town import Person
 from tests.trials.eight import Eight
 from tests.trials.failover.moving import move_ledger
-from tests.trials.failover.several import PROGRESS_SECONDS, several
+from tests.trials.failover.several import PROGRESS_SECONDS, Several, several
 
 REVOCATION_SECONDS = 0.5
 NOBODY = "127.0.0.1:1"
@@ -57,6 +61,29 @@ def test_trial_24_two_servers_on_one_ledger_with_a_kill_of_either(
         assert found["status"] == "posted"
         assert alice.here("verify", "at-both", "--json").json()[0]["entry"] == first[0]["entry"]
         assert bank.second.postings("2001", "at-both") == 1
+        _require_stock_gpg_to_agree(bank, alice)
+
+
+def _require_stock_gpg_to_agree(bank: Several, alice: Person) -> None:
+    """The evidence that the second server gives, with its own signature, by the commands that come with it."""
+    folder, home = bank.second.folder / "evidence", bank.second.folder / "nobody"
+    bank.second.bank("evidence", "at-both", "--debtor", alice.number, "--out", folder)
+    home.mkdir(mode=0o700)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with alice.opened() as customer:
+        known = {"BANK": BankHome.open(bank.second.home).config.fingerprint, "CUSTOMER": customer.key}
+    done = subprocess.run(
+        ["sh", "-e", "-c", "".join(evidence.commands(files[evidence.INSTRUCTIONS].decode()))],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), **known},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    passed = tuple(line for line in done.stdout.decode().splitlines() if line.startswith("ok:"))
+    assert done.returncode == 0, done.stderr.decode()
+    assert passed == evidence.require_folder(files).passed_lines()
 
 
 @contextmanager
