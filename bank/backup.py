@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import func, select
 
 from bank import schema
 from bank.audit import audit
 from bank.config import FILE_NAME as CONFIGURATION
+from bank.config import save as save_configuration
 from bank.errors import BackupError, ConfigurationError
 from bank.heads import FILE_NAME as NEWEST_HEAD
 from bank.heads import HeadVerifier, newest_head, require_continuation
 from bank.home import BankHome
 from bank.letters import NOTICES
 from bank.log import Log
+from bank.places import has_password, without_password
 from bank.storage import Ledger
 from keyring.sealed_keys import export_sealed
 from keyring.verdict import Rejected, SignedByBank
@@ -46,7 +49,7 @@ PUBLIC_FILES: Final = (
     "authority.crt",
     "request.pgp",
 )
-"""What lies beside the ledger and is needed to go on; none of it is secret."""
+"""What lies beside the ledger and is needed to go on; none of it is secret, save a password in the ledger's URL."""
 
 PIECE_BYTES: Final = 1024 * 1024
 
@@ -246,7 +249,10 @@ def _copy_public_files(bank: BankHome, folder: Path) -> None:
     write_new(folder / PUBLIC_KEY, bank.public_key())
     for name in PUBLIC_FILES:
         path = bank.path / name
-        if path.exists():
+        if name == CONFIGURATION and has_password(bank.config.ledger):
+            # Backups are handed around; a password is not.
+            save_configuration(folder, replace(bank.config, ledger=without_password(bank.config.ledger)))
+        elif path.exists():
             write_new(folder / name, path.read_bytes())
         elif name == CONFIGURATION:
             raise ConfigurationError(f"{path} is missing.")

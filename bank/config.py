@@ -1,5 +1,6 @@
 """bank.toml says how the bank is set up; every limit has its name here, and an unknown key is an error."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -157,6 +158,24 @@ def save(home: Path, config: BankConfig) -> None:
         settings.write(path, "\n".join(lines) + "\n")
     except settings.SettingsError as error:
         raise ConfigurationError(str(error)) from None
+
+
+def set_ledger(home: Path, url: str) -> None:
+    """Have bank.toml name the database of the ledger; everything else in it stays as the operator has written it."""
+    path = home / FILE_NAME
+    text = path.read_text("utf-8")
+    line = f"ledger = {settings.literal(url)}\n"
+    if re.search(r"^ledger\s*=", text, re.MULTILINE):
+        text = re.sub(r"^ledger\s*=.*\n?", lambda _: line, text, count=1, flags=re.MULTILINE)
+    else:
+        text = re.sub(r"^(fingerprint\s*=.*\n)", lambda found: found[1] + line, text, count=1, flags=re.MULTILINE)
+    expected = msgspec.structs.replace(load(home), ledger=url)
+    try:
+        settings.write(path, text)
+    except settings.SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+    if load(home) != expected:
+        raise ConfigurationError(f"{path} could not be changed; write this line into it by hand: {line.strip()}")
 
 
 def _checked(config: BankConfig, path: Path) -> None:

@@ -64,7 +64,9 @@ class Engine(ABC):
 
     @abstractmethod
     def failure(self, error: Exception, *, ending: bool) -> LedgerError | None:
-        """An error of the engine as a sentence for a person; None if it is none. ``ending``: it came with the commit.
+        """An error of the engine as a sentence for a person; None if it is none, or a broken constraint.
+
+        ``ending``: it came with the commit.
 
         Interrupted if nothing was recorded and trying again may help; OutcomeUnknown if nobody can tell.
         """

@@ -9,6 +9,10 @@ class LedgerError(BankError):
     """The ledger cannot be read or written; nothing was acknowledged that is not durable."""
 
 
+class NoLedger(LedgerError):
+    """What lies at the place is a database, but no ledger."""
+
+
 class Unwritable(LedgerError):
     """The ledger cannot be written now, for want of room or of right; nothing was recorded, and reading goes on."""
 

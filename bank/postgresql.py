@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, event, inspect, select, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 
 from bank import engine, schema
 from bank.errors import ConfigurationError, Interrupted, LedgerError, OutcomeUnknown, Unwritable
@@ -92,7 +92,9 @@ class PostgreSQL(engine.Engine):
 
     def failure(self, error: Exception, *, ending: bool) -> LedgerError | None:
         """By SQLSTATE, and where there is none, because nobody answered, as a lost connection."""
-        return self._failure(error, ending=ending) if isinstance(error, DBAPIError | psycopg.Error) else None
+        if isinstance(error, IntegrityError) or not isinstance(error, DBAPIError | psycopg.Error):
+            return None
+        return self._failure(error, ending=ending)
 
     def _failure(self, error: DBAPIError | psycopg.Error, *, ending: bool) -> LedgerError:
         cause = error.orig if isinstance(error, DBAPIError) else error

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from bank import config as configuration
 from bank.backup import (
     LEDGER,
@@ -31,13 +33,15 @@ from bank.backup import (
     witness,
 )
 from bank.beginning import Names, OldHead, begin
-from bank.errors import BackupError, HistoryLost, LedgerError
+from bank.copying import copy_into_database
+from bank.errors import BackupError, ConfigurationError, HistoryLost, LedgerError
 from bank.heads import FILE_NAME as NEWEST_HEAD
 from bank.heads import Heads, head_file, newest_head, require_contained, require_continuation, write_file
 from bank.home import BankHome
 from bank.letters import NOTICES
 from bank.log import Log
-from bank.storage import Ledger
+from bank.places import UNREADABLE, Database, Place, is_url
+from bank.storage import Ledger, require_free
 from keyring import keys
 from keyring.errors import UnsuitableKey
 from keyring.home import Home
@@ -70,6 +74,7 @@ def restore(
     heads: Sequence[Path],
     begin_new_log: bool,
     keys_passphrase: Secret | None,
+    ledger: str | None = None,
     clock: Callable[[], float],
     random: Callable[[int], bytes],
     progress: Progress,
@@ -78,29 +83,34 @@ def restore(
 
     ``heads`` are files with heads that the bank signed, from the old machine, customers or wherever it published them;
     the one in ``home`` is looked at anyway. Raises HistoryLost if the backup cannot be proved to hold all that they
-    cover, unless ``begin_new_log`` is the operator's word; BackupError for whatever else is not right.
+    cover, unless ``begin_new_log`` is the operator's word; BackupError for whatever else is not right. ``ledger``: the
+    URL of an empty database, "" for a file, None for what bank.toml says.
     """
-    config = _configuration(source, home)
-    _require_no_ledger(home)
+    config = _configuration(source, home, ledger)
     bank = BankHome(home, config)
+    place = bank.ledger_place
+    _require_no_ledger(home)
+    require_free(place)
     with _staging(home) as staging, bank.alone():
         keyed = _with_keys(bank, staging, source, keys_passphrase)
         try:
             manifest = _manifest(keyed, source / MANIFEST)
             for each in manifest.files:
                 _fetch(source, staging, each, progress)
-            with Ledger.open(staging / LEDGER) as ledger:
-                _require_listed(keyed, ledger, manifest, progress)
+            with Ledger.open(staging / LEDGER) as copy:
+                _require_listed(keyed, copy, manifest, progress)
                 known = [_read_head(keyed, path) for path in (*_kept(home), *heads)]
-                missing, beginning = _missing(ledger, known), None
+                missing, beginning = _missing(copy, known), None
                 if missing and not begin_new_log:
                     raise HistoryLost(f"{missing} {_WORD}")
                 if missing:
                     known.append(_read_head(keyed, staging / NEWEST_HEAD))
-                    beginning = begun_anew(ledger, keyed, _newest(known), clock=clock, random=random)
+                    beginning = begun_anew(copy, keyed, _newest(known), clock=clock, random=random)
         finally:
             keyed.gnupg.stop()  # an agent would look for the keys where they were
-        _put_in_place(staging, home)
+        if config != configuration.load(staging) and not (home / configuration.FILE_NAME).exists():
+            configuration.save(staging, config)
+        _put_in_place(staging, home, place, progress)
     return Restored(manifest, beginning, keyed.path == staging)
 
 
@@ -148,8 +158,8 @@ def _newest(known: Sequence[OldHead]) -> OldHead:
     return max(known, key=lambda each: (each.head.time, each.head.size))
 
 
-def _configuration(source: Path, home: Path) -> configuration.BankConfig:
-    """bank.toml of the backup, if it is of the bank that lives in ``home``, where one does."""
+def _configuration(source: Path, home: Path, ledger: str | None) -> configuration.BankConfig:
+    """bank.toml of the backup, if it is of the bank that lives in ``home``, where one does; with that ledger."""
     if not (source / MANIFEST).is_file():
         raise BackupError(f"There is no backup in {source}; name a folder that `bank backup` made.")
     config = configuration.load(source)
@@ -157,8 +167,12 @@ def _configuration(source: Path, home: Path) -> configuration.BankConfig:
         own = configuration.load(home)
         if (own.fingerprint, own.currency) != (config.fingerprint, config.currency):
             raise BackupError(f"The backup in {source} is of another bank than lives in {home}; nothing was restored.")
+        if ledger is not None and ledger != own.ledger:
+            raise BackupError(f"bank.toml in {home} names another ledger; write into it where the ledger is to lie.")
         return own
-    return config
+    if ledger and not is_url(ledger):
+        raise ConfigurationError(UNREADABLE)
+    return config if ledger is None else replace(config, ledger=ledger)
 
 
 def _require_no_ledger(home: Path) -> None:
@@ -301,7 +315,7 @@ def _missing(ledger: Ledger, known: Sequence[OldHead]) -> str:
     return ""
 
 
-def _put_in_place(staging: Path, home: Path) -> None:
+def _put_in_place(staging: Path, home: Path, place: Place, progress: Progress) -> None:
     """What is missing in the home, by renaming; the ledger last, so that half a restore is seen to be one."""
     (staging / f"{LEDGER}.lock").unlink(missing_ok=True)
     for socket in (staging / "gnupg").glob("S.*"):  # they lead to where the folder was
@@ -311,5 +325,14 @@ def _put_in_place(staging: Path, home: Path) -> None:
             (staging / name).rename(home / name)
     (staging / NEWEST_HEAD).replace(home / NEWEST_HEAD)
     sync_folder(home)
+    if isinstance(place, Database):
+        with (
+            Ledger.open(staging / LEDGER) as copy,
+            copy.reading() as source,
+            Ledger.unfilled(place) as (ledger, target),
+        ):
+            copy_into_database(source, target, lambda done, total: progress("Filling the database", done, total))
+        ledger.close()
+        return
     (staging / LEDGER).rename(home / LEDGER)
     sync_folder(home)

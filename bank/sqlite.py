@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy
 from sqlalchemy import Connection, event, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bank import engine, schema
 from bank.errors import LedgerError, Unwritable
@@ -90,6 +90,8 @@ class SQLite(engine.Engine):
     def failure(self, error: Exception, *, ending: bool) -> LedgerError | None:
         """By the words that SQLite has for it."""
         match error:
+            case IntegrityError() if "was moved" not in str(error.orig):
+                return None
             case DBAPIError():
                 return _failure(self.path, str(error.orig))
             case sqlite3.Error():  # from the statements with which a connection begins
@@ -177,6 +179,10 @@ def file_engine(path: Path, *, writes: bool) -> sqlalchemy.Engine:
 _CAUSES: tuple[tuple[str, str], ...] = (
     ("not a database", "is not a database, or is damaged; check the path, or restore a backup"),
     ("malformed", "is damaged; stop the server, run `bank audit`, and restore a backup"),
+    (
+        "was moved",
+        "was moved to PostgreSQL; nothing was recorded. Start the server anew, or end `bank migrate-ledger` first",
+    ),
     ("is full", "cannot be written: the disk is full. Nothing was recorded; make room"),
     ("readonly", "cannot be written: it is read-only. Nothing was recorded; check its owner and mode"),
     ("locked", "is held by another program for too long; nothing was recorded. Close that program and try again"),
@@ -190,7 +196,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 )
 
 
-_UNWRITTEN: Final = ("is full", "readonly")
+_UNWRITTEN: Final = ("is full", "readonly", "was moved")
 """Causes by which the end of a transaction, without which it does not count, was surely not written."""
 
 

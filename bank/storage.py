@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from bank import migrations, schema
 from bank.engine import Engine
-from bank.errors import Interrupted, InvariantBroken, LedgerError, Outgrown
+from bank.errors import Interrupted, InvariantBroken, LedgerError, NoLedger, Outgrown
 from bank.places import Database, Place
 from bank.sqlite import SQLite
 
@@ -197,15 +197,15 @@ class Ledger:
         course = _Course()
         try:
             yield course
-        except IntegrityError as error:
-            raise InvariantBroken(
-                f"The ledger {self} refused a change that would break its rules ({error.orig}); nothing was written. "
-                "Please report this as a fault of the program."
-            ) from error
         except Exception as error:
             found = self._engine.failure(error, ending=course.ending)
             if found is not None:
                 raise found from error
+            if isinstance(error, IntegrityError):
+                raise InvariantBroken(
+                    f"The ledger {self} refused a change that would break its rules ({error.orig}); nothing was "
+                    "written. Please report this as a fault of the program."
+                ) from error
             if isinstance(error, SQLAlchemyError):
                 raise LedgerError(f"The ledger {self} cannot be used now: {str(error).splitlines()[0]}") from error
             raise
@@ -235,9 +235,7 @@ class Ledger:
         with self.reading() as connection:
             tables = inspect(connection)
             if not (tables.has_table("alembic_version") and tables.has_table("ledger")):
-                raise LedgerError(
-                    f"{self._engine.kind} {self} is a database, but not a ledger of ours; check the path."
-                )
+                raise NoLedger(f"{self._engine.kind} {self} is a database, but not a ledger of ours; check the path.")
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         # A damaged row may hold bytes, or the name of a version that there never was.
         if not isinstance(revision, str) or not re.fullmatch("[0-9]{4}", revision) or int(revision) == 0:
@@ -278,3 +276,13 @@ def _engine_of(place: Place) -> Engine:
     from bank.postgresql import PostgreSQL  # loads the driver, which a ledger in a file does not need
 
     return PostgreSQL(place)
+
+
+def require_free(place: Place) -> None:
+    """LedgerError if a new ledger cannot be made in a database; a file is looked at when it is made."""
+    if isinstance(place, Database):
+        engine = _engine_of(place)
+        try:
+            engine.make()
+        finally:
+            engine.close()

@@ -21,9 +21,9 @@ def commands() -> None:
 
 def main() -> None:
     """Entry point of the command `bank`."""
-    from bank.cli import accounts, certificate, doctor, records, safekeeping, serve, servers, setup
+    from bank.cli import accounts, certificate, doctor, moving, records, safekeeping, serve, servers, setup
 
     keep_to_oneself()
-    for module in (setup, certificate, accounts, serve, records, safekeeping, servers, doctor):
+    for module in (setup, certificate, accounts, serve, records, safekeeping, moving, servers, doctor):
         module.add_to(commands)
     commands(prog_name="bank")

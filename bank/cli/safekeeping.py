@@ -44,7 +44,7 @@ def backup(home: Path, as_json: bool, out: Path, keys_file: Path | None) -> None
     bank = BankHome.open(home)
     passphrase = read_passphrase(keys_file) if keys_file else None
     try:
-        with _progress(as_json) as progress:
+        with shown_progress(as_json) as progress:
             made = make_backup(bank, out, keys_passphrase=passphrase, clock=time.time, progress=progress)
         whole = bank.has_primary()
     finally:
@@ -89,24 +89,38 @@ def backup(home: Path, as_json: bool, out: Path, keys_file: Path | None) -> None
     metavar="FILE",
     help="The passphrase of the private keys in the backup, where the bank's folder has none.",
 )
+@click.option(
+    "--ledger",
+    metavar="URL",
+    help="Put the ledger into this empty PostgreSQL database; `file` for a file. Default: as bank.toml says.",
+)
 def restore(
-    home: Path, as_json: bool, backup: Path, heads: tuple[Path, ...], begin_new_log: bool, keys_file: Path | None
+    home: Path,
+    as_json: bool,
+    backup: Path,
+    heads: tuple[Path, ...],
+    begin_new_log: bool,
+    keys_file: Path | None,
+    ledger: str | None,
 ) -> None:
     """Put a backup in place, after every check; nothing that is there is written over.
 
     The bank goes on if the backup holds all entries of the newest head that is known: the one in the bank's folder, and
     those named with --head. Otherwise nothing is restored without --begin-new-log.
     """
+    from bank.places import require_no_password
     from bank.restoring import restore as put_back
 
+    require_no_password(ledger or "")
     passphrase = read_passphrase(keys_file) if keys_file else None
-    with _progress(as_json) as progress:
+    with shown_progress(as_json) as progress:
         found = put_back(
             backup,
             home,
             heads=heads,
             begin_new_log=begin_new_log,
             keys_passphrase=passphrase,
+            ledger={None: None, "file": ""}.get(ledger, ledger),
             clock=time.time,
             random=os.urandom,
             progress=progress,
@@ -166,7 +180,7 @@ def _say_new_log(made: "LogBeginning") -> None:
 
 
 @contextmanager
-def _progress(hidden: bool) -> Iterator["Progress"]:
+def shown_progress(hidden: bool) -> Iterator["Progress"]:
     """A bar for each kind of work, on standard error, where a person looks on."""
     hidden = hidden or not sys.stderr.isatty()
     bars: list[Any] = []  # click does not export the type

@@ -68,7 +68,7 @@ def init(
     The key has no passphrase, since the server signs unattended; the folder is closed to other users instead.
     """
     from bank.places import require_no_password
-    from bank.storage import Ledger
+    from bank.storage import Ledger, require_free
     from ca.documents import BANK_NUMBER
     from keyring import keys, readout, unfinished
     from keyring.home import Home, require_gnupg
@@ -100,6 +100,7 @@ def init(
     # A wrong setting is found before a key is made; an interrupted init is begun anew, since bank.toml comes last.
     save_config(home, settings)
     (home / "bank.toml").unlink()
+    require_free(BankHome(home, settings).ledger_place)
     gnupg = Home.create(home / "gnupg", own_keys=True)
     try:
         key = keys.new_bank_key(gnupg, user_id)
