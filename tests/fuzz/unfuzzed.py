@@ -52,6 +52,7 @@ UNFUZZED: Final[Mapping[str, str]] = MappingProxyType(
         "bank/restoring.py:_with_keys": _PASSES_ON,
         "bank/restoring.py:begin_in_place": _SIGNED,
         "bank/heads.py:SignedHead.signed_at": "a head that the bank itself has signed, as it lies in the ledger",
+        "bank/config.py:set_ledger": "bank.toml, which the operator writes, is read by `load` before and after",
         "bank/heads.py:Heads.require_kept": "a head that the bank itself has signed, as this process remembers it",
         "ca/counter.py:Counter._is_revoked": "root, list and certificate are what the authority put out at its desk",
         "ca/vouching.py:require_vouched": _SIGNED,

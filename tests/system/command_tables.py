@@ -5,7 +5,7 @@ COMMANDS = {
     "bank": (
         "init request fetch fingerprint serve open-account deposit withdraw accounts transfers statement evidence "
         "audit status backup restore begin-new-log"
-        " renew join add-server doctor"
+        " renew join add-server doctor migrate-ledger"
     ),
     "customer": (
         "init register request fetch fingerprint send balance statement outbox resume evidence verify status "
@@ -138,6 +138,13 @@ bank     backup             backup        restore --home {new} {nowhere}
 bank     --head             ledger        restore --home {bank} {backup} --head {text}
 bank     --keys-passphrase-file passphrase restore --home {new} {backup} --keys-passphrase-file {nothing}
 bank     --home             ledger        restore --home {bank} {backup}
+bank     --ledger           password      restore --home {new} {backup} --ledger postgresql://bank:hidden@nowhere/bank
+bank     --ledger           URL           restore --home {new} {backup} --ledger postgresql//nowhere
+bank     --home             --home        migrate-ledger --home {nowhere} --to postgresql:///bank
+bank     --to               --to          migrate-ledger --home {bank}
+bank     --to               password      migrate-ledger --home {bank} --to postgresql://bank:hidden@nowhere/bank
+bank     --to               URL           migrate-ledger --home {bank} --to nowhere
+bank     --home             running       migrate-ledger --home {bank} --to postgresql://127.0.0.1:1/bank
 bank     --home             --home        begin-new-log --home {nowhere}
 bank     --home             running       begin-new-log --home {bank}
 bank     --home             --home        renew --home {nowhere}

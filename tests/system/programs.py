@@ -96,7 +96,17 @@ def command_line(name: str) -> click.Group:
     group = import_module(f"{name}.cli").__dict__["cli" if name == "ca" else "commands"]
     assert isinstance(group, click.Group)
     if name == "bank":
-        for part in ("setup", "certificate", "accounts", "serve", "records", "safekeeping", "servers", "doctor"):
+        for part in (
+            "setup",
+            "certificate",
+            "accounts",
+            "serve",
+            "records",
+            "safekeeping",
+            "moving",
+            "servers",
+            "doctor",
+        ):
             import_module(f"bank.cli.{part}").add_to(group)
     return group
 
