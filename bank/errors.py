@@ -53,6 +53,13 @@ class Stopping(BankError):
     """The posting takes nothing new, because the server is stopping; nothing was recorded."""
 
 
+class CutShort(BankError):
+    """The server was stopped before it could answer; what became of the request only a look can tell."""
+
+    def __init__(self) -> None:
+        super().__init__("The server was stopped before it could be said what became of the request.")
+
+
 class ConfigurationError(BankError):
     """bank.toml or the bank's folder is not as it must be; the text names the file, the key and the remedy."""
 

@@ -216,9 +216,9 @@ class Identities:
         asked = worker.ask(messages, identity.expected) if worker else None
         return (asked, known.home) if asked else None
 
-    def end(self, identity: Identity, asked: Asked, home: Home) -> list[Opened | Rejected] | None:
+    def heard(self, identity: Identity, asked: Asked, home: Home) -> list[Opened | Rejected] | None:
         """What gpg said to :meth:`ask`; None if a verdict cannot be relied on, and all are to be asked for anew."""
-        answers = asked.end()
+        answers = asked.answers()
         kept = self._is_kept(identity.slot, home)
         return answers if answers and all(_is_settled(each, kept) for each in answers) else None
 

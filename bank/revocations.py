@@ -22,8 +22,11 @@ class RevocationLists:
         self._newest: RevocationList | None = None
 
     def known(self) -> RevocationList | None:
-        """The newest list that this process has met; whoever records an order asks :func:`highest_number` beside it."""
-        return self._newest or self.newest()
+        """The newest list that this process has met, if any: without a look into the ledger.
+
+        Whoever records an order asks :func:`highest_number` beside it.
+        """
+        return self._newest
 
     def newest(self) -> RevocationList | None:
         """The list with the highest number, None if there is none yet; another process may have stored it just now.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bank.config import Limits
 from bank.customers import Customers
-from bank.errors import BankError
+from bank.errors import BankError, CutShort
 from bank.identities import OpeningRefused
 from bank.journal import note
 from bank.loop import Loop
@@ -85,7 +85,8 @@ class Server:
         session, frames = self.opener.open(frame, connection.network)
         connection.send(*frames, timeout_seconds=self.limits.send_seconds)
         connection.raise_frame_limit(self.limits.frame_bytes)
-        self.loop.begin(self._serve(connection, session))
+        # Also one that is cut short before it has begun must not leave its connection open.
+        self.loop.begin(self._serve(connection, session), connection.close)
         return True
 
     async def _serve(self, connection: Connection, session: Session) -> None:
@@ -122,7 +123,7 @@ class Server:
                 code = error.reason.value
                 note("refused", peer=peer, reason=code, rule=error.rule, field=error.field, why=error)
                 return self._refused(error.reason, error.sentence, error.field, error.rule)
-            case OutcomeUnknown():
+            case OutcomeUnknown() | CutShort():
                 note("outcome-unknown", level=40, peer=peer, why=error)
             case BankError() | KeyringError():
                 note("failed", level=40, trace=True, peer=peer)

@@ -5,8 +5,9 @@ Orders are answered in the loop, everything else apart: it reads the ledger, and
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -64,7 +65,6 @@ ORDER_VERSION = 2
 
 DECISION_SECONDS = 60.0
 """Longest wait for the posting of an order; past it the client is told to ask again."""
-
 
 UNWRITABLE = "The bank cannot record anything at present; nothing was recorded."
 """Said of orders while the ledger has no room; why is the operator's to know."""
@@ -128,10 +128,10 @@ class Service:
     clock: Callable[[], float] = time.time
 
     def answer(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
-        """One answer for each request, in their order, for a thread that waits; see :meth:`parts`."""
+        """One answer for each request, in their order, for a thread that waits; CutShort if the server is stopped."""
         return self.loop.wait(self._answers(speaker, requests))
 
-    async def parts(self, speaker: Speaker, requests: Sequence[bytes]) -> AsyncIterator[list[Answer]]:
+    async def parts(self, speaker: Speaker, requests: Sequence[bytes]) -> AsyncGenerator[list[Answer], None]:
         """The answers one part after another, so that who asks for much fills no memory with what is not sent yet.
 
         Orders that follow each other are posted together and are one part, every other answer is one by itself; what
@@ -149,7 +149,8 @@ class Service:
                     yield [await self.loop.apart(self._guarded, speaker, request)]
 
     async def _answers(self, speaker: Speaker, requests: Sequence[bytes]) -> list[Answer]:
-        return [answer async for part in self.parts(speaker, requests) for answer in part]
+        async with aclosing(self.parts(speaker, requests)) as parts:
+            return [answer async for part in parts for answer in part]
 
     async def _orders(self, speaker: Speaker, orders: Sequence[SubmitOrder]) -> list[Answer]:
         with self.admission.places(speaker.customer, [len(each.order) for each in orders]) as places:

@@ -1,6 +1,7 @@
 """An open session is answered in the loop: its requests in their order, in groups, each wait under a deadline."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from bank.certificates import Certificates
@@ -112,11 +113,12 @@ class Sessions:
         answers: list[Answer] = []
         frames: list[Frame] = []
         try:
-            async for answers in self.service.parts(speaker, requests):
-                frames += [session.channel.seal(messages.encode(answer)) for answer in answers]
-                if sum(len(frame.body) for frame in frames) >= PIECE_BYTES:
-                    await link.send(*frames, timeout_seconds=self.limits.send_seconds)
-                    frames = []
+            async with aclosing(self.service.parts(speaker, requests)) as parts:
+                async for answers in parts:
+                    frames += [session.channel.seal(messages.encode(answer)) for answer in answers]
+                    if sum(len(frame.body) for frame in frames) >= PIECE_BYTES:
+                        await link.send(*frames, timeout_seconds=self.limits.send_seconds)
+                        frames = []
             await link.send(*frames, timeout_seconds=self.limits.send_seconds)
             return isinstance(answers[-1], Closed)
         except MalformedContent as error:

@@ -19,6 +19,8 @@ class Verifier:
     def __init__(self, identities: Identities, loop: Loop) -> None:
         self._identities = identities
         self._loop = loop
+        # Others than those that read the ledger, so that a slow ledger does not keep orders waiting for a gpg.
+        self._apart = loop.further("gpg")
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def open_all(self, identity: Identity, messages: Sequence[bytes]) -> list[Opened | Rejected]:
@@ -36,14 +38,18 @@ class Verifier:
         asked = self._identities.ask(identity, group)
         answers = await self._heard(identity, *asked) if asked else None
         if answers is None:
-            answers = await self._loop.apart(self._identities.open_all, identity, group)
+            answers = await self._apart(self._identities.open_all, identity, group)
         return answers
 
     async def _heard(self, identity: Identity, asked: Asked, home: Home) -> list[Opened | Rejected] | None:
         deadline = self._loop.asyncio.time() + asked.timeout_seconds
         try:
-            while await self._loop.readable(asked.descriptor, deadline) and not asked.hear():
-                continue
+            while not asked.is_over and await self._loop.readable(asked.descriptor, deadline):
+                asked.hear()
         finally:
-            answers = self._identities.end(identity, asked, home)
+            answers = self._identities.heard(identity, asked, home)
+            if asked.is_reliable:
+                asked.end()
+            else:
+                self._loop.aside(asked.end)  # the end of a process may take its time
         return answers

@@ -36,8 +36,9 @@ class TooLong(Lost):
 class Asked:
     """Messages handed to a gpg, which does nothing else until :meth:`end`.
 
-    Who waits in a loop of its own calls :meth:`hear` whenever ``descriptor`` can be read, and :meth:`end` whatever
-    happens. A thread that waits itself calls :meth:`wait`, :meth:`judged` and :meth:`remove`.
+    Who waits in a loop of its own calls :meth:`begin`, :meth:`hear` whenever ``descriptor`` can be read, until it
+    :attr:`is_over`, then :meth:`answers`, and :meth:`end` whatever happens; of these, only the last may have to wait.
+    A thread that waits itself calls :meth:`give`, :meth:`wait`, :meth:`judged` and :meth:`remove`.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Asked:
         *,
         clock: Callable[[], float],
         timeout_seconds: float,
-        ended: Callable[[bool], None],
+        ended: "Callable[[Asked, bool], None]",
     ) -> None:
         """``ended`` is told by :meth:`end`, once, whether the gpg can be relied on still."""
         self.descriptor: Final = gpg.status
@@ -59,32 +60,58 @@ class Asked:
         self._names = names
         self._expected = expected
         self._clock = clock
-        self._ended = ended
+        self._ended: Callable[[Asked, bool], None] | None = ended
         self._read = bytearray()
         self._lost = False
 
-    def hear(self) -> bool:
-        """Take in what gpg says now; True when there is nothing more to wait for."""
+    def begin(self, messages: Sequence[bytes]) -> None:
+        """Hand gpg the messages; where that fails it :attr:`is_over` at once, without an answer."""
         try:
-            return self._hear()
+            self.give(messages)
+        except Exception:  # noqa: BLE001 - whatever it was: who asked must still come to end()
+            self._lost = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self._lost or self._is_whole()
+
+    def hear(self) -> None:
+        """Take in what gpg says now."""
+        try:
+            self._hear()
         except (Lost, OSError):
             self._lost = True
-            return True
 
-    def end(self) -> list[Opened | Rejected] | None:
+    def answers(self) -> list[Opened | Rejected] | None:
         """What gpg said of each message, None if that cannot be relied on (or was not waited for): ask anew."""
-        answers = None
-        try:
-            if not self._lost and self._is_whole():
-                with suppress(Lost, OSError):
-                    answers = self.judged()
-        finally:
+        if self.is_reliable:
             try:
-                # First the process, which could still write, then the files.
-                self._ended(answers is not None)
-            finally:
-                self.remove()
-        return answers
+                return self.judged()
+            except (Lost, OSError):
+                pass
+        self._lost = True
+        return None
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether gpg has answered, and as it should."""
+        return not self._lost and self._is_whole()
+
+    def end(self) -> None:
+        """Leave gpg to others; unless it :attr:`is_reliable`, it is killed and waited for. Harmless if repeated."""
+        ended, self._ended = self._ended, None
+        if ended:
+            ended(self, self.is_reliable)
+
+    def give(self, messages: Sequence[bytes]) -> None:
+        """Hand gpg the messages. Raises Lost or OSError; gpg may have been told of some of them then."""
+        for name, message in zip(self._names, messages, strict=True):
+            if os.path.lexists(f"{self._folder}/{name}"):
+                raise Lost("its output is in the way")
+            _write_new(f"{self._folder}/{name}.gpg", message)
+        self._gpg.names.write("".join(f"{name}.gpg\n" for name in self._names).encode())
+        self._gpg.names.flush()
 
     def wait(self) -> None:
         """Until gpg has said all. Raises what tells that it cannot be relied on."""
@@ -153,6 +180,12 @@ def timely(verdict: Accepted | Rejected, now: float) -> Accepted | Rejected:
     if isinstance(verdict, Accepted) and verdict.created > now + CLOCKS_APART_SECONDS:
         return Rejected("signature-not-early", "The signature is dated in the future; set the signer's clock right.")
     return verdict
+
+
+def _write_new(path: str, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(content)
 
 
 def _read_result(path: str) -> bytes | None:

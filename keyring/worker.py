@@ -139,7 +139,7 @@ class Worker:
         """Hand gpg a group of messages and do not wait for it; it is for who asked to end what was asked.
 
         None, at once, where waiting is needed first (for another thread's messages, for a process to start) or where
-        there is anything out of order: then :meth:`open_all` is the way to an answer.
+        a message is unfit: then :meth:`open_all` is the way to an answer.
         """
         if not 0 < len(messages) <= GROUP or any(_unfit(message, expected) for message in messages):
             return None
@@ -148,17 +148,20 @@ class Worker:
         asked = None
         try:
             if not self._closed and self._gpg is not None and self._is_ready():
-                asked = self._asked(self._gpg, messages, expected)
-        except (Lost, OSError):
+                asked = self._asked(self._gpg, len(messages), expected)
+        except OSError:  # its home is being removed
             pass
         finally:
             if asked is None:
                 self._lock.release()
+        if asked is not None:
+            asked.begin(messages)
         return asked
 
     def _ask(self, messages: Sequence[bytes], expected: Expectation) -> list[Opened | Rejected]:
-        asked = self._asked(self._running(), messages, expected)
+        asked = self._asked(self._running(), len(messages), expected)
         try:
+            asked.give(messages)
             asked.wait()
             return asked.judged()
         except BaseException:
@@ -169,10 +172,10 @@ class Worker:
         finally:
             asked.remove()
 
-    def _asked(self, gpg: process.RunningGpg, messages: Sequence[bytes], expected: Expectation) -> Asked:
-        names = [str(self._made + place) for place in range(1, len(messages) + 1)]
-        self._made += len(names)
-        asked = Asked(
+    def _asked(self, gpg: process.RunningGpg, count: int, expected: Expectation) -> Asked:
+        names = [str(self._made + place) for place in range(1, count + 1)]
+        self._made += count
+        return Asked(
             gpg,
             self._folder,
             names,
@@ -181,25 +184,15 @@ class Worker:
             timeout_seconds=self._timeout_seconds,
             ended=self._ended,
         )
-        try:
-            for name, message in zip(names, messages, strict=True):
-                if os.path.lexists(f"{self._folder}/{name}"):
-                    raise Lost("its output is in the way")
-                _write_new(f"{self._folder}/{name}.gpg", message)
-            gpg.names.write("".join(f"{name}.gpg\n" for name in names).encode())
-            gpg.names.flush()
-        except BaseException:
-            self._stop()
-            asked.remove()
-            raise
-        return asked
 
-    def _ended(self, reliable: bool) -> None:
+    def _ended(self, asked: Asked, reliable: bool) -> None:
         """What :meth:`ask` handed out has ended."""
         try:
             if not reliable:
                 self._stop()
         finally:
+            # First the process, which could still write, then its files, then the next messages.
+            asked.remove()
             self._lock.release()
 
     def _running(self) -> process.RunningGpg:
@@ -301,9 +294,3 @@ def _stamps(home: Home) -> tuple[object, ...]:
 
 def _inode(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
-
-
-def _write_new(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(content)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -183,7 +183,7 @@ class FaultyService:
         """As the server asks for them in the stage password."""
         return self.honest.loop.wait(self._answers(speaker, requests))
 
-    async def parts(self, speaker: object, requests: list[bytes]) -> AsyncIterator[list[Answer]]:
+    async def parts(self, speaker: object, requests: list[bytes]) -> AsyncGenerator[list[Answer], None]:
         """As the server asks for them in a session: here in one part."""
         yield await self._answers(speaker, requests)
 
