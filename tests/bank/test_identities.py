@@ -10,13 +10,13 @@ from bank.customers import Customer
 from bank.errors import ConfigurationError
 from bank.identities import Authority, Identities, Identity, OpeningRefused, Read
 from keyring import keys
-from keyring import messages as openpgp
 from keyring.opened import Opened
 from keyring.verdict import Rejected
 from keyring.worker import Worker
 from protocol.codes import Reason
 from protocol.stages import Stage
-from tests.bank.town import Person, Town
+from tests.bank.faces import customer, known, signed
+from tests.bank.town import Town
 
 
 @pytest.fixture
@@ -28,24 +28,6 @@ def identities(town: Town, short_tmp: Path) -> Iterator[Identities]:
     yield identities
     identities.close()
     assert not (short_tmp / "homes").exists()
-
-
-def customer(person: Person) -> Customer:
-    return Customer(person.number, "Alice", Stage.PASSWORD, b"", person.fingerprint, person.key)
-
-
-def signed(person: Person, content: bytes = b"{}") -> bytes:
-    return openpgp.sign(person.home, person.fingerprint, content)
-
-
-def known(identities: Identities, person: Person, stage: Stage = Stage.SIGNED) -> Identity:
-    """The identity after an opening that the person signed."""
-    message = signed(person)
-
-    def accept(identity: Identity, read: Read) -> None:
-        assert isinstance(read(message), Opened)
-
-    return identities.present(stage, customer(person), person.certified if stage.is_certified else None, accept)
 
 
 def homes(identities: Identities) -> int:
