@@ -78,7 +78,7 @@ class Town:
 
     def certified_for(self, person: Person, number: str, role: str, *, days: int = DAYS, succeeds: str = "") -> bytes:
         """The person's key as an authority would have certified it for something else, in a copy of its home."""
-        path = self.folder / f"ca-{number}-{role}-{days}{succeeds[:8]}"
+        path = self.folder / f"ca-{person.fingerprint[:8]}-{number}-{role}-{days}{succeeds[:8]}"
         kept = path / "certified.pgp"
         if kept.exists():
             return kept.read_bytes()
