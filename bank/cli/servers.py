@@ -67,7 +67,10 @@ def join(
         _write_request(out, joining.begin(home), as_json=as_json)
         return
     from bank.cli.setup import status
+    from bank.places import require_no_password
     from keyring import readout
+
+    require_no_password(ledger or "")
 
     assert take is not None  # noqa: S101 - one of the two is given
     typed = bank_fingerprint or click.prompt("The bank's fingerprint, in words or in hexadecimal digits")

@@ -155,6 +155,7 @@ bank     --take             begun         join --home {new} --take {text} --bank
 bank     --bank-fingerprint word          join --home {new} --take {text} --bank-fingerprint "zz zz"
 bank     --listen           --listen      join --home {new} --out {new}.pgp --listen nowhere
 bank     --ledger           --ledger      join --home {new} --out {new}.pgp --ledger nowhere
+bank     --ledger           password      join --home {new} --take {text} --bank-fingerprint {hex} --ledger postgresql://u:p@h/d
 bank     --public-address   --public      join --home {new} --out {new}.pgp --public-address nowhere
 bank     --home             --home        add-server --home {nowhere} {text} --out {new} --fingerprint {hex}
 bank     request            text          add-server --home {bank} {text} --out {new} --fingerprint {hex}
