@@ -141,10 +141,10 @@ def test_what_one_server_knows_of_a_customer_counts_at_the_other(
         assert isinstance(first.opened(alice, first.say(frame)), Balance)
         assert second.refusal(frame) == (Reason.MALFORMED, "nonce")
         assert isinstance(second.ask(alice, balance), Balance)
+        order = first.submission(alice, "once", Stage.SIGNED, amount="1.00")
         with first.session(alice, Stage.SIGNED) as talk:
-            entry = talk.pay("once", amount="1.00")
+            entry = entry_of(talk.ask(order))
         with second.session(alice, Stage.SIGNED) as talk:
-            order = first.submission(alice, "once", Stage.SIGNED, amount="1.00")
             assert entry_of(talk.ask(order)).reference == entry.reference
             assert talk.pay("twice", amount="1.00").reason is None
         too_low = second.ask(alice, balance)
