@@ -3,11 +3,12 @@
 import json
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
+from logging import Handler, StreamHandler, makeLogRecord
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -81,8 +82,9 @@ def serve(listen: str | None, log_file: Path | None, home: Path) -> None:
     ended = Ending()
     ended.listen()
     try:
-        with log_file.open("a", encoding="utf-8") if log_file else nullcontext(sys.stderr) as stream:
-            desk = DeskServer(store, address, configuration.limits, clock=time.time, log=partial(_log, stream))
+        # Where the file was moved away the next line makes it anew, so that logs are rotated without a signal.
+        with closing(WatchedFileHandler(log_file) if log_file else StreamHandler(sys.stderr)) as lines:
+            desk = DeskServer(store, address, configuration.limits, clock=time.time, log=partial(_log, lines))
             desk.start()
             click.echo(f"The desk listens at {desk.address}")
             sys.stdout.flush()
@@ -141,7 +143,7 @@ def status(as_json: bool, home: Path) -> None:
         click.echo(f"\nWarning: {warning}")
 
 
-def _log(stream: IO[str], event: str, details: dict[str, str]) -> None:
+def _log(lines: Handler, event: str, details: dict[str, str]) -> None:
     # ASCII, with all else escaped: what strangers sent cannot write to the operator's terminal.
-    stream.write(json.dumps({"time": format_time(time.time()), "event": event, **details}) + "\n")
-    stream.flush()
+    line = json.dumps({"time": format_time(time.time()), "event": event, **details})
+    lines.handle(makeLogRecord({"msg": line}))

@@ -19,6 +19,7 @@ import pytest
 from ca.applicant import Desk, read_mailed, verify_bank, verify_own
 from ca.authority import DECISIONS_FILE, KEYS_FOLDER
 from ca.cli import cli
+from ca.errors import CaError
 from ca.messages import Certified, RequestState, State
 from keyring import readout
 from keyring.home import Home
@@ -85,6 +86,16 @@ def requests(home: Path) -> list[dict[str, object]]:
     found = json.loads(ca(home, "requests", "--json"))
     assert isinstance(found, list)
     return found
+
+
+def test_the_desks_log_that_was_moved_away_is_made_anew(home: Path, short_tmp: Path) -> None:
+    log = short_tmp / "desk.log"
+    with open_desk(home, log) as desk:
+        for name in ("first", "second"):
+            with pytest.raises(CaError):
+                desk.submit_request(b"no request")
+            kept = log.rename(short_tmp / name)
+            assert [json.loads(line)["event"] for line in kept.read_text().splitlines()] == ["refused"]
 
 
 def test_whole_ceremony_by_the_commands(cast: Cast, home: Path, short_tmp: Path, passphrase_file: Path) -> None:
