@@ -32,7 +32,7 @@ def show(sock: Socket, health: Health, is_over: Callable[[], bool]) -> None:
     server = HTTPServer(("", 0), _answering(health), bind_and_activate=False)
     server.socket.close()
     server.socket = sock  # the only sockets are those of protocol.transport
-    server.timeout = LOOK_SECONDS
+    sock.settimeout(LOOK_SECONDS)  # one that does not block would have the library look without a pause
     while not is_over():
         server.handle_request()
 

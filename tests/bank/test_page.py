@@ -20,8 +20,10 @@ from bank.exposition import BankCollector, exposition
 from bank.figures import FAILED, SEEN, Figures
 from bank.health import Health
 from bank.home import BankHome
+from bank.page import LOOK_SECONDS, open_page, show
 from protocol.codes import Reason, Status
 from protocol.stages import Stage
+from protocol.transport import Address
 from tests.bank.counter import Counter, entry_of, eventually
 from tests.bank.town import DAY, Town, copied_bank
 from tests.trials.load.bank_process import bank_process
@@ -145,6 +147,13 @@ def test_a_page_for_nobody_a_wrong_path_and_the_form_of_openmetrics(
     _, form, content = get("/metrics", port, {"Accept": "application/openmetrics-text; version=1.0.0"})
     assert form.startswith("application/openmetrics-text")
     assert content.endswith(b"# EOF\n")
+
+
+def test_a_page_that_nobody_asks_waits(health_of: HealthOf) -> None:
+    looks, begun = [False, False, True], time.monotonic()
+    with open_page(Address("127.0.0.2", 0)) as sock:
+        show(sock, health_of(), lambda: looks.pop(0))
+    assert time.monotonic() - begun >= 2 * LOOK_SECONDS * 0.99
 
 
 def test_no_figure_names_a_customer_or_an_amount(bank: tuple[Counter, psutil.Process], town: Town) -> None:
