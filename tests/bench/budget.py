@@ -20,7 +20,7 @@ from bank.cli import main
 STEPS: dict[str, tuple[str, ...]] = {
     "record": ("protocol.records.Channel.open", "protocol.records.Channel.seal"),
     "parse": ("protocol.messages.decode_request", "protocol.messages.encode", "bank.service.decode_order"),
-    "verify": ("bank.identities.Identities.ask", "bank.identities.Identities.end"),
+    "verify": ("bank.identities.Identities.ask", "bank.identities.Identities.heard"),
     "post": ("bank.posting.load", "bank.batch.Batch.decide", "bank.batch.Batch.write"),
     "transaction": ("bank.posting.Posting._transact",),
     "sign": ("bank.heads.Heads.sign",),
