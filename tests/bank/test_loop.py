@@ -5,6 +5,8 @@ import os
 import random
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -84,6 +86,30 @@ def test_what_has_settled_is_not_waited_for_and_who_gave_up_is_left_alone(loop: 
     loop.wait(wait())
 
 
+def test_what_settles_just_when_the_others_were_told_is_told_as_well(loop: Loop) -> None:
+    first: Future[int] = Future()
+    late: Future[int] = Future()
+
+    class Told(deque[Any]):
+        """Once it is found to be empty, one more settles, as if another thread had been that quick."""
+
+        def __bool__(self) -> bool:
+            is_empty = len(self) == 0
+            if is_empty and not late.done():
+                late.set_result(1)
+            return not is_empty
+
+    async def wait() -> None:
+        told = [asyncio.create_task(loop.settled(future)) for future in (first, late)]
+        await asyncio.sleep(0)
+        first.set_result(1)
+        async with asyncio.timeout(LONG / 10):
+            await asyncio.gather(*told)
+
+    loop._settled = Told()
+    loop.wait(wait())
+
+
 def test_none_is_lost_however_the_threads_that_settle_them_take_turns(loop: Loop) -> None:
     """Each round begins when all of the one before were told, so that the loop is asleep again and again."""
     rounds, threads, each = 60, 4, 10
@@ -98,11 +124,15 @@ def test_none_is_lost_however_the_threads_that_settle_them_take_turns(loop: Loop
                 return
             random.shuffle(queue)
             for future in queue:
+                time.sleep(random.random() / 2000)  # now with the others, now after the loop has told them
                 future.set_result(1)
 
-    async def wait(futures: list[Future[int]]) -> None:
+    async def wait(futures: list[Future[int]], waiting: threading.Event) -> None:
         async with asyncio.timeout(LONG):
-            await asyncio.gather(*(loop.settled(future) for future in futures))
+            told = [asyncio.create_task(loop.settled(future)) for future in futures]
+            await asyncio.sleep(0)
+            waiting.set()
+            await asyncio.gather(*told)
 
     settling = [threading.Thread(target=settle, args=(queue,)) for queue in queues]
     for thread in settling:
@@ -112,11 +142,11 @@ def test_none_is_lost_however_the_threads_that_settle_them_take_turns(loop: Loop
         for _ in range(rounds):
             for queue in queues:
                 queue[:] = [Future() for _ in range(each)]
-            waiting = asyncio.run_coroutine_threadsafe(
-                wait([future for queue in queues for future in queue]), loop.asyncio
-            )
+            futures, waiting = [future for queue in queues for future in queue], threading.Event()
+            told = asyncio.run_coroutine_threadsafe(wait(futures, waiting), loop.asyncio)
+            assert waiting.wait(LONG)
             start.wait(LONG)
-            waiting.result(LONG)
+            told.result(LONG)
     finally:
         sys.setswitchinterval(switching)
         end.set()
