@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from tests.trials.load.bank_process import Tell, bank_process, make_room_for_des
 from tests.trials.load.crowd import Crowd, crowd
 
 SLOW = 2000
+IDLE = 150
 BYTES_EACH = 100 * 1024
 ATTEMPTS = 3
 
@@ -101,6 +103,36 @@ def test_trial_37_two_thousand_slow_clients_are_evicted_and_the_honest_hardly_no
                 break
         assert min(ratios) <= 2, ratios
         assert isinstance(talk.ask(BALANCE), Balance)
+
+
+@pytest.mark.measured
+@pytest.mark.timeout(300)
+def test_trial_37_idle_sessions_have_no_thread_little_memory_and_no_processor_time(
+    town: Town, short_tmp: Path, tell: Tell
+) -> None:
+    with bank_process(town, short_tmp) as (counter, process), ExitStack() as stack:
+
+        def enter() -> None:
+            talk = stack.enter_context(counter.session(town.bob, Stage.SESSION))
+            assert isinstance(talk.ask(BALANCE), Balance)
+
+        for _ in range(10):  # what is made once for all is there by then
+            enter()
+        memory, threads = process.memory_info().rss, process.num_threads()
+        for _ in range(IDLE):
+            enter()
+        each = (process.memory_info().rss - memory) / IDLE
+        eventually(lambda: process.num_threads() <= threads + 2)  # those that opened the sessions have ended
+        started, before = time.monotonic(), process.cpu_times()
+        time.sleep(5)
+        after = process.cpu_times()
+        used = (after.user + after.system - before.user - before.system) / (time.monotonic() - started)
+        tell(
+            f"trial 37: {IDLE} idle sessions, {process.num_threads() - threads} threads more, {each / 1024:.0f} KiB "
+            f"each, {used:.2%} of a processor"
+        )
+        assert each < BYTES_EACH
+        assert used < 0.05
 
 
 def _slow_crowd(talk: Talk, process: psutil.Process, opening: bytes, tell: Tell, seconds: float = 5.0) -> float:
