@@ -16,6 +16,7 @@ from tests.bench.latency import latency, send
 from tests.bench.limits import limits
 from tests.bench.rates import rates, usual
 from tests.bench.run import Measurement, Progress, Run, Skipped, processors
+from tests.bench.shared import postgresql
 from tests.bench.stages import budget
 from tests.bench.stand import standing
 from tests.bench.town import BUILD, CUSTOMERS, town
@@ -31,6 +32,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "budget": budget,
     "burst": burst,
     "idle": idle,
+    "postgresql": postgresql,
     "growth": growth,
 }
 RESULTS = BUILD.parent / "bench.json"
