@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from bank import ceremony, joining
+from bank import config as configuration
 from bank.errors import ConfigurationError, GrantRefused
 from bank.granting import ServerGrant, ServerKeys, make_grant
 from bank.heads import FILE_NAME as NEWEST_HEAD
@@ -277,6 +279,18 @@ def test_trial_24_a_grant_is_taken_once_and_never_over_a_bank(place: Place) -> N
         place.take(grant)
     with pytest.raises(ConfigurationError, match="already"):
         joining.take(place.bank.path, grant, place.bank.config.fingerprint)
+
+
+def test_a_grant_whose_taking_was_interrupted_is_taken_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until bank.toml is there it is no bank's home, and what is half there is made anew."""
+    grant = place.grant()
+    with monkeypatch.context() as broken:
+        broken.setattr(configuration, "save", Mock(side_effect=OSError("no space left")))
+        with pytest.raises(OSError, match="no space"):
+            place.take(grant)
+    with pytest.raises(ConfigurationError, match="no bank in"):
+        BankHome.open(place.folder / "first")
+    assert not place.take(grant).has_primary()
 
 
 def test_the_settings_of_another_bank_are_refused(place: Place) -> None:
