@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class Workload:
     tries: list[Try] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     looks_failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Why tries ended without anything decided, and how often."""
     _before: dict[str, int] = field(default_factory=dict)
     _leaves: int = 0
 
@@ -77,7 +80,8 @@ class Workload:
         """What was done, in one line."""
         ends = {end: sum(each.end is end for each in self.tries) for end in Ended}
         counts = ", ".join(f"{count} {end.value}" for end, count in ends.items())
-        return f"seed {self.seed}: {len(self.tries)} tries ({counts}), {len(self.looks)} readings"
+        why = "".join(f"\n{count} times {reason}" for reason, count in self.failures.most_common(8))
+        return f"seed {self.seed}: {len(self.tries)} tries ({counts}), {len(self.looks)} readings{why}"
 
     def _customer(self, person: Person, done: threading.Event) -> None:
         draw = random.Random(f"{self.seed} {person.number}")
@@ -108,10 +112,13 @@ class Workload:
             outcome = act(home)
         except OutcomeUnknown:
             end = Ended.INFO
-        except (NotSent, RefusedByBank):
+        except (NotSent, RefusedByBank) as error:
             end = Ended.FAIL
+            self.failures[f"{home.number}: {error}"] += 1
         else:
             end = Ended.OK if outcome.receipt else Ended.FAIL  # such as "busy", which uses up nothing
+            if not outcome.receipt:
+                self.failures[f"{home.number}: {outcome.reason}"] += 1
             if outcome.receipt:
                 leaf, reason = outcome.receipt.index, outcome.reason
         ended = time.monotonic()
