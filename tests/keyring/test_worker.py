@@ -189,7 +189,7 @@ def test_trial_32_verdicts_out_of_step_decide_nothing(
         one, two, _ = (part + b"FILE_DONE\n" for part in piece.split(b"FILE_DONE\n"))
         return {"swapped": two + one, "one-missing": two + two, "one-twice": one + one + two}[change]
 
-    monkeypatch.setattr("keyring.worker.os.read", read)
+    monkeypatch.setattr("keyring.asked.os.read", read)
     assert contents(worker.open_all(orders, cast.by_alice)) == [ORDER, "undamaged"]
     assert len(asked) == 1
 
