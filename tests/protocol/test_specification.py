@@ -23,7 +23,7 @@ import ca.x509.request
 import ca.x509.root
 from bank import config as bank_config
 from bank import decide, service
-from keyring import certification, keys, packets, worker
+from keyring import asked, certification, keys, packets, worker
 from protocol import beginnings, canonical, frames, letter, limits, messages, orders, receipts, records
 from protocol.codes import EXPLANATIONS, GroupStatus, Reason, Status
 from protocol.errors import MalformedContent
@@ -33,14 +33,14 @@ from tests.protocol.document import DOCUMENT, differences, example, sections, ta
 
 SPEAKING: tuple[ModuleType, ...] = (messages, orders, receipts, beginnings, ca.messages, ca.requests, ca.notices)
 LIMITING: tuple[ModuleType, ...] = (
-    *(limits, frames, records, letter, packets, keys, worker, ca.documents, decide, service),
+    *(limits, frames, records, letter, packets, keys, worker, asked, ca.documents, decide, service),
     *(ca.x509.crl, ca.x509.request, ca.x509.root),
 )
 # What only the bank's or the authority's operator notices: a new limit must be put in the document, or here.
 UNSEEN_BY_CLIENTS = {
     bank_config.Limits: {
         *("openings_at_once", "password_messages_at_once", "active_customers", "batch", "nonces"),
-        "stop_grace_seconds",
+        *("stop_grace_seconds", "log_lines_per_minute"),
     },
     ca.config.Limits: {"open_requests", "open_request_days", "notices", "notices_per_customer", "verifications"},
 }
