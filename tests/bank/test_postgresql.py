@@ -65,6 +65,25 @@ def test_trial_09_the_same_orders_at_two_servers_at_once_are_posted_once(databas
     assert audit(one.ledger, verify_order=message_fits, verify_head=one.signer.verify) == ()
 
 
+def test_servers_that_share_no_account_still_append_to_one_log(database_bank: Bank, tmp_path: Path) -> None:
+    """Only the lock of the log keeps them apart."""
+    one = database_bank
+    one.open_accounts(n1001="50.00", n1002="0", n1003="50.00", n1004="0")
+    two = beside(one, tmp_path / "two")
+
+    def send(server: int) -> None:
+        bank, debtor, creditor = ((one, "1001", "1002"), (two, "1003", "1004"))[server]
+        for _ in range(60):
+            bank.send(debtor, creditor, "0.10", f"{server}-{next(bank.identifiers)}")
+
+    in_threads(send, 2)
+    assert one.balances() == {"0000": -10000, "1001": 4400, "1002": 600, "1003": 4400, "1004": 600}
+    two.close()
+    one.posting.stop()
+    assert one.count("entry") == 2 + 120
+    assert audit(one.ledger, verify_order=message_fits, verify_head=one.signer.verify) == ()
+
+
 def test_an_account_is_not_closed_while_money_is_on_its_way(database_bank: Bank) -> None:
     bank = database_bank
     bank.open_accounts(n1001="50.00", n1002="0")
@@ -76,6 +95,8 @@ def test_an_account_is_not_closed_while_money_is_on_its_way(database_bank: Bank)
         except RecordError as error:
             refused.append(str(error))
 
+    bank.posting.stop()
+    bank.start()  # its newest head is stored: what it waits for next is the order's
     with bank.ledger.writing():  # the posting has locked the accounts, and waits for the log
         sent = bank.submit(bank.order("1001", "1002", "1"))
         await_waiting(bank, 1)
