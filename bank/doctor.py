@@ -307,7 +307,7 @@ def _is_stale(lock: Path) -> bool:
     """Whether the process that took one of GnuPG's locks is gone: its number is the first line."""
     try:
         os.kill(int(lock.read_bytes().split()[0]), 0)
-    except (ProcessLookupError, ValueError, IndexError):
+    except (ProcessLookupError, ValueError, IndexError, OverflowError):
         return True
     except OSError:
         return False
