@@ -122,7 +122,8 @@ def test_figures_of_all_processes_are_added_up_and_outlive_a_process(
     for child in parent.children():
         if not child.name().startswith("gpg"):
             child.kill()
-    eventually(lambda: get_is_possible(port) and figures(port)[("processes", ())] == 2, ANSWER_SECONDS)
+    eventually(lambda: get_is_possible(port) and figures(port)["processes_ended_total", ()] == 3, ANSWER_SECONDS)
+    eventually(lambda: figures(port)["processes", ()] == 2, ANSWER_SECONDS)
     after = figures(port)
     assert after["transfers_posted_total", ()] == 7
     assert after["processes_ended_total", ()] == 3
