@@ -112,7 +112,11 @@ class PasswordConversation:
 
     def _opened(self, reply: Frame, nonce: bytes) -> bytes:
         we, watch = self._acquaintance, self._line.watch
-        sealed = canonical.decode(PasswordFrame, reply.body).sealed
+        # Read as what is signed is read, in its one form, so that no altered bit of it is passed over.
+        envelope = canonical.decode_signed(PasswordFrame, reply.body)
+        if envelope.customer != we.customer:
+            raise NotProven("The answer's envelope names another customer; nothing of it was used.")
+        sealed = envelope.sealed
         watch(Event("The sealed answer", message=sealed))
         opened = openpgp.open_with_password(we.keyless, we.password, sealed)
         if not isinstance(opened, Opened):

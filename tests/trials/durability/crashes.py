@@ -217,7 +217,7 @@ class Crashes:
         self, kills: int, steps: Iterable[Step] = (), progress: Callable[[Report], None] = lambda _: None
     ) -> Report:
         """So many kills more, at drawn steps; then the account of it."""
-        self._stand.stop()
+        self._begin()
         enough = self.report.kills.total() + kills
         while self.report.kills.total() < enough:
             self._kill(next(self._coming))
@@ -227,7 +227,7 @@ class Crashes:
 
     def kill_at(self, steps: Iterable[Step]) -> Report:
         """Kills at just these steps, then the account of it."""
-        self._stand.stop()
+        self._begin()
         for step in steps:
             self._kill(step)
         self._close()
@@ -246,6 +246,14 @@ class Crashes:
             time.sleep(0.02)
         assert self._stand.stop() == 0
         return set(self._struck.read_text().splitlines())
+
+    def _begin(self) -> None:
+        """Before the first kill each customer has an answer, so that a life may be ended as an order is asked for."""
+        self._stand.stop()
+        if not self._answered:
+            self._start(None)
+            self._live(None, answers=1)
+            assert self._stand.stop() == 0
 
     def _steps(self) -> Iterator[Step]:
         while True:
