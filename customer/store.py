@@ -1,7 +1,7 @@
 """What this customer must not forget is on the disk before the next step begins: orders, receipts, heads, the floor."""
 
-import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,10 +91,10 @@ class Store:
         """The database of a home, made at first use (mode 0600). Raises StoreError."""
         path = folder / FILE_NAME
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            path.touch(mode=0o600)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             store = cls(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
+            store._write_ahead()
             connection.execute("PRAGMA synchronous = FULL")
             store._prepare()
         except (OSError, sqlite3.Error) as error:
@@ -311,6 +311,18 @@ class Store:
                 self._set(database, Fact.FLOOR, stage.value.encode())
 
     # Inside
+
+    def _write_ahead(self) -> None:
+        """Where two programs make the database at once, SQLite does not wait by itself for the lock of this change."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.01)
 
     def _prepare(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]

@@ -3,8 +3,10 @@
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,16 @@ def test_two_programs_may_make_the_database_at_once(tmp_path: Path) -> None:
             used.result()
     with Store.open(tmp_path) as store:
         assert len(store.orders()) == 8
+
+
+def test_a_database_that_another_program_is_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself gives up at once here, whatever its timeout."""
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = threading.Timer(0.3, other.execute, ["COMMIT"])
+        done.start()
+        Store.open(tmp_path).close()
+        done.join()
 
 
 def test_a_home_that_may_not_be_written_is_not_called_a_full_disk(tmp_path: Path) -> None:
