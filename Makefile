@@ -7,6 +7,9 @@
 # environment, unread by make.
 export KEEP KILLS SEED SECONDS BENCH
 
+# The tests start our programs a thousand times; let Python keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make setup             make .venv with the pinned packages, if it is not there yet"
 	@echo "make demo              run the demonstration: a bank, a CA, two customers (KEEP=folder keeps what it makes)"

@@ -1,7 +1,6 @@
 """What this customer must not forget is on the disk before the next step begins: orders, receipts, heads, the floor."""
 
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from customer import schema
+from customer.database import connected
 from customer.errors import NotProven, StoreError
 from customer.remedies import remedy_for
 from customer.schema import Fact as Fact
@@ -22,7 +22,6 @@ from protocol.receipts import Receipt, TreeHead
 from protocol.stages import Stage
 
 FILE_NAME: Final = "customer.sqlite"
-BUSY_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,7 @@ class Store:
         """The database of a home, made at first use (mode 0600). Raises StoreError."""
         path = folder / FILE_NAME
         try:
-            path.touch(mode=0o600)
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            store = cls(connection, path)
-            store._write_ahead()
-            connection.execute("PRAGMA synchronous = FULL")
+            store = cls(connected(path), path)
             store._prepare()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} cannot be used ({error}); {remedy_for(error, folder)}") from None
@@ -311,18 +306,6 @@ class Store:
                 self._set(database, Fact.FLOOR, stage.value.encode())
 
     # Inside
-
-    def _write_ahead(self) -> None:
-        """Where two programs make the database at once, SQLite does not wait by itself for the lock of this change."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                    raise
-            time.sleep(0.01)
 
     def _prepare(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]

@@ -14,6 +14,8 @@ import hypothesis
 import psutil
 import pytest
 
+from tests.python_start import sitecustomize
+
 if TYPE_CHECKING:
     from tests.bank.town import Town
     from tests.postgres import Databases
@@ -82,6 +84,7 @@ def short_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as environment:
         for name in _HOMES_IN_THE_ENVIRONMENT:
             environment.delenv(name, raising=False)
+        environment.setenv("PYTHONPATH", str(Path(sitecustomize.__file__).parent))
         # A test that forgets its home meets an error here and not the keys of the person who runs it.
         environment.setenv("GNUPGHOME", str(root / "no-home-was-given"))
         yield root
