@@ -28,14 +28,18 @@ class Recorder:
 
 
 def main(arguments: list[str]) -> int:
-    """Run them two at a time; `arguments` go to pytest as they are."""
+    """Run them two at a time, then one by one what measures time; `arguments` go to pytest as they are."""
     recorder = Recorder()
-    # Tests that are only measured are among them; the thousand kills and the like are not: they have `make soak`.
-    chosen = ["-k", "trial_", "-m", "not soak", "-n", "2", "--dist", "worksteal", "-q", *arguments]
-    code = pytest.main([str(ROOT / "tests"), *chosen], plugins=[recorder])
+    # The thousand kills and the like are not among them: they have `make soak`.
+    two_at_a_time = ["-m", "not soak and not measured", "-n", "2", "--dist", "worksteal"]
+    one_by_one = ["-m", "measured and not soak"]
+    codes = {
+        pytest.main([str(ROOT / "tests"), "-k", "trial_", "-q", *chosen, *arguments], plugins=[recorder])
+        for chosen in (two_at_a_time, one_by_one)
+    }
     found = results(read_trials((ROOT / "docs" / "trials.md").read_text()), recorder.ran.values())
     print("\n".join(lines(found)))
-    return 1 if code != pytest.ExitCode.OK or any(one.outcome == "failed" for one in found) else 0
+    return 1 if codes != {pytest.ExitCode.OK} or any(one.outcome == "failed" for one in found) else 0
 
 
 if __name__ == "__main__":
