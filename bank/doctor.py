@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from bank import backups, schema
 from bank.ceremony import NEW_LIST, standing
-from bank.errors import BankError, Outgrown
+from bank.errors import BankError, ConfigurationError, Outgrown
 from bank.heads import newest_head, require_continuation
 from bank.home import BankHome
 from bank.log import Log
@@ -26,7 +26,7 @@ from ca.applicant import Desk
 from ca.bridge import CertificateRefused, open_root
 from ca.errors import CaError
 from keyring.advisories import open_advisories
-from keyring.errors import KeyringError
+from keyring.errors import KeyringError, UnsuitableKey
 from keyring.home import OLDEST_GNUPG, Home, require_private
 from protocol.errors import ProtocolError
 from protocol.limits import CLOCK_TOLERANCE_SECONDS
@@ -96,7 +96,7 @@ def gnupg(visit: Visit) -> Iterator[Finding]:
         yield Finding("gnupg", f"GnuPG {told} is too old.", "apt-get install gnupg, or newer from your system")
     for each in open_advisories(version):
         sentence = f"GnuPG {told} has {each.name}, unless your system's package mends it: {each.what}."
-        yield Finding("gnupg", sentence, "apt-get update && apt-get upgrade gnupg", must=False)
+        yield Finding("gnupg", sentence, "apt-get update && apt-get install --only-upgrade gnupg", must=False)
 
 
 def folders(visit: Visit) -> Iterator[Finding]:
@@ -106,14 +106,19 @@ def folders(visit: Visit) -> Iterator[Finding]:
         try:
             require_private(folder, holds=holds)
         except KeyringError as error:
-            yield Finding("folders", str(error), f"chown -R {_user()} '{folder}'; chmod 700 '{folder}'")
+            yield Finding("folders", str(error), _mend_folder(folder))
 
 
 def agent(visit: Visit) -> Iterator[Finding]:
     """Does gpg-agent answer, and has it the key that signs heads?"""
     try:
         Home.open(visit.home.path / "gnupg")
+    except KeyringError:
+        return  # `folders` says why
+    try:
         visit.home.signer().close()
+    except UnsuitableKey as error:
+        yield Finding("agent", f"The bank's key cannot sign: {error}", _KEYS_BACK)
     except KeyringError as error:
         mend = f"gpgconf --homedir '{visit.home.path / 'gnupg'}' --kill all, then bank doctor again"
         yield Finding("agent", f"The bank's key cannot sign: {error}", mend)
@@ -262,6 +267,10 @@ EXAMINATIONS: Final[tuple[Examination, ...]] = (
     *(ledger, clock, certificate, backup),
 )
 
+_KEYS_BACK: Final = (
+    "put gnupg back from your copy, or restore a backup that has the keys: docs/operations.md, section 7"
+)
+
 _REMEDIES: Final = {
     "gnupg": "apt-get install gnupg",
     "disk": "look at the disk (dmesg), its mode and its owner",
@@ -280,13 +289,15 @@ def examine(home: BankHome, machine: Machine, clock: Callable[[], float] = time.
         mend = "back up with the program that served until now (docs/operations.md, Upgrading), then bank serve"
         found.append(Finding("ledger", str(error), mend, must=False))
     except BankError as error:
-        found.append(Finding("ledger", str(error), "bank restore FOLDER, if a backup is what helps"))
+        found.append(Finding("ledger", str(error), _mend_ledger(home, error)))
     try:
         visit = Visit(home, machine, clock(), opened)
         for examination in EXAMINATIONS:
             try:
                 found += examination(visit)
             except (BankError, KeyringError, CaError, ProtocolError) as error:
+                if isinstance(error, KeyringError) and any(each.check in ("folders", "agent") for each in found):
+                    continue  # the keys have been told of, and nothing that needs them can be looked at
                 found.append(
                     Finding(examination.__name__, str(error), _REMEDIES.get(examination.__name__, "bank status"))
                 )
@@ -314,5 +325,19 @@ def _is_stale(lock: Path) -> bool:
     return False
 
 
-def _user() -> str:
-    return str(os.getuid())
+def _mend_folder(folder: Path) -> str:
+    try:
+        owner = folder.owner()
+    except (OSError, KeyError):
+        return _KEYS_BACK if folder.name == "gnupg" else f"ls -ld '{folder}'"
+    if folder.stat().st_uid != os.getuid():
+        return f"run the bank's commands as its owner, {owner} (runuser -u {owner} -- …)"
+    return f"chmod 700 '{folder}'"
+
+
+def _mend_ledger(home: BankHome, error: BankError) -> str:
+    if isinstance(error, ConfigurationError):
+        return f"correct {home.path / 'bank.toml'}"
+    if home.config.ledger:
+        return "look at the database, and at `ledger` in bank.toml or BANK_LEDGER"
+    return "bank restore FOLDER, if a backup is what helps"

@@ -121,12 +121,13 @@ class BankHome:
     def open_ledger(self, *, upgrade: bool = True) -> Ledger:
         """The ledger; LedgerError if it is not this bank's, or Outgrown if it is older and not to be upgraded."""
         ledger = Ledger.open(self.ledger_place, upgrade=upgrade)
-        if (ledger.bank, ledger.currency) != (self.config.fingerprint, self.config.currency):
-            ledger.close()
-            raise ConfigurationError(
-                f"The ledger {ledger} belongs to another bank or currency than {configuration.FILE_NAME} says; "
-                "put the right ledger or configuration back."
-            )
+        for key, held in (("fingerprint", ledger.bank), ("currency", ledger.currency)):
+            if held != (said := getattr(self.config, key)):
+                ledger.close()
+                raise ConfigurationError(
+                    f"{self.path / configuration.FILE_NAME}: {key} is {said}, and that of the ledger {ledger} is "
+                    f"{held}; correct the file, or put the right ledger back."
+                )
         return ledger
 
     def open_posting(

@@ -59,7 +59,9 @@ class SQLite(engine.Engine):
     def require(self) -> None:
         """There is a file, and it has one name."""
         if not self.path.is_file():
-            raise LedgerError(f"There is no ledger at {self.path}; `bank init` makes one, or name another home.")
+            raise LedgerError(
+                f"There is no ledger at {self.path}; put it back, restore a backup, or name another home."
+            )
         _require_one_name(self.path)
         self._open_lock()
 

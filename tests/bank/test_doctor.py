@@ -92,6 +92,8 @@ def patient(town: Town, short_tmp: Path) -> Iterator[Patient]:
         backups.remember(home.path, NewestBackup(created=format_time(time.time()), entries=1, folder="elsewhere"))
         yield Patient(town, home, desk)
         home.path.chmod(0o700)
+        if (home.path / "away").exists():
+            (home.path / "away").rename(home.path / "gnupg")
         (home.path / "gnupg").chmod(0o700)
         home.gnupg.stop()
 
@@ -113,6 +115,19 @@ def _open_keys(patient: Patient) -> None:
 def _no_keys(patient: Patient) -> None:
     for path in (patient.home.path / "gnupg" / "private-keys-v1.d").iterdir():
         path.unlink()
+
+
+def _no_gnupg(patient: Patient) -> None:
+    patient.home.gnupg.stop()
+    (patient.home.path / "gnupg").rename(patient.home.path / "away")
+
+
+def _other_currency(patient: Patient) -> None:
+    patient.set(currency="USD")
+
+
+def _no_database(patient: Patient) -> None:
+    patient.set(ledger="postgresql://bank@127.0.0.1:1/bank")
 
 
 def _damage(patient: Patient) -> None:
@@ -188,7 +203,7 @@ def _machine(**answers: object) -> Callable[[Patient], None]:
 # What is done to the bank; which check finds it, a word of the sentence, a word of the remedy, and whether it must be.
 ILLS: tuple[tuple[str, Callable[[Patient], None], str, str, str, bool], ...] = (
     ("an old GnuPG", _machine(gnupg=(2, 2, 39)), "gnupg", "2.2.39 is too old", "apt-get", True),
-    ("a hole in GnuPG", _machine(gnupg=(2, 5, 15)), "gnupg", "CVE-2025-68973", "upgrade", False),
+    ("a hole in GnuPG", _machine(gnupg=(2, 5, 15)), "gnupg", "CVE-2025-68973", "--only-upgrade", False),
     ("no room", _machine(free_bytes=1024**2), "disk", "1 MiB free", "df -h", True),
     ("a slow disk", _machine(sync_seconds=0.5), "disk", "0.50 seconds", "quicker", False),
     ("no durability", _machine(sync_seconds=BankError("Nothing can.")), "disk", "Nothing can", "dmesg", True),
@@ -201,7 +216,10 @@ ILLS: tuple[tuple[str, Callable[[Patient], None], str, str, str, bool], ...] = (
     ("a late clock", _behind, "clock", "minutes behind", "timedatectl", True),
     ("an open folder", _open_folder, "folders", "Others may enter", "chmod 700", True),
     ("open keys", _open_keys, "folders", "holds keys", "chmod 700", True),
-    ("no keys", _no_keys, "agent", "cannot sign", "gpgconf", True),
+    ("no keys", _no_keys, "agent", "cannot sign", "section 7", True),
+    ("no home of keys", _no_gnupg, "folders", "There is no folder", "section 7", True),
+    ("another currency", _other_currency, "ledger", "currency is USD", "correct", True),
+    ("no database", _no_database, "ledger", "cannot be reached", "look at the database", True),
     ("a damaged ledger", _damage, "ledger", "not a database", "restore", True),
     ("an older ledger", _older, "ledger", "of schema 0004", "back up", False),
     ("a lost head", _lose_head, "ledger", "newest-head.pgp", "restore", True),
@@ -240,6 +258,21 @@ def test_what_is_not_well_is_found_with_what_mends_it(
     assert mend in found[0].mend
     assert found[0].must is must
     assert found[0].sentence.endswith((".", "'")), "a sentence, or one that ends with a command"
+
+
+def test_what_follows_from_another_ill_is_not_told_as_one_of_its_own(patient: Patient) -> None:
+    _open_keys(patient)
+    assert [(each.check, each.mend) for each in patient.findings()] == [
+        ("folders", f"chmod 700 '{(patient.home.path / 'gnupg').resolve()}'")
+    ]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a folder is given away by root alone")
+def test_a_folder_of_another_user_is_left_to_that_user(patient: Patient) -> None:
+    os.chown(patient.home.path, 65534, -1)
+    found = [each for each in patient.findings() if each.check == "folders"]
+    os.chown(patient.home.path, os.getuid(), -1)
+    assert "runuser -u nobody" in found[0].mend
 
 
 def test_an_older_ledger_stays_as_it_is(patient: Patient) -> None:
