@@ -108,6 +108,15 @@ def parse(text: str) -> Letter:
     return Letter(**values)
 
 
+def read_out(text: str) -> Mapping[str, str]:
+    """The words below each fingerprint of a letter, by the field's name; "" where they were left out."""
+    found = {}
+    for field in ("bank_fingerprint", "authority_fingerprint"):
+        below = re.search(rf"^ {{0,4}}{_LABELS[field]}: .*((?:\n {{8,}}\S.*)*)", text, re.MULTILINE)
+        found[field] = " ".join(below[1].split()) if below else ""
+    return found
+
+
 def is_domain(text: str) -> bool:
     """Whether this is the domain of a bank, or "" for none."""
     return re.fullmatch(DOMAIN_PATTERN, text) is not None and len(text) <= DOMAIN_CHARACTERS

@@ -93,15 +93,25 @@ def stage_of(home: "CustomerHome", stage: str | None) -> Stage:
 
 def read_letter(path: Path) -> "Letter":
     """The bank's letter in a file. Raises CustomerError or MalformedContent, naming the line."""
-    from protocol.letter import parse
+    from keyring import readout
+    from protocol.letter import parse, read_out
 
     try:
         with path.open("rb") as file:
-            return parse(file.read(LETTER_LIMIT_BYTES).decode())
+            text = file.read(LETTER_LIMIT_BYTES).decode()
     except OSError as error:
         raise CustomerError(f"The letter {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise CustomerError(f"{path} is not a text; name the letter that `bank open-account` wrote.") from None
+    letter = parse(text)
+    for field, words in read_out(text).items():
+        if words and words.casefold() != " ".join(readout.words(getattr(letter, field))).casefold():
+            whose = field.partition("_")[0]
+            raise CustomerError(
+                f"{path}: the words of the {whose}'s fingerprint are not those of its digits, so one of them is wrong; "
+                "ask the bank for another letter."
+            )
+    return letter
 
 
 def table(rows: Sequence[Sequence[object]], headers: Sequence[str], right: Sequence[str] = ()) -> str:

@@ -1,5 +1,6 @@
 """customer.toml and the letter are read strictly, and every complaint names the place and the remedy."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from customer import ceremony, config
 from customer.cli.common import read_letter
 from customer.errors import ConfigError, CustomerError
+from keyring import readout
 from protocol.errors import MalformedContent
 from protocol.letter import Letter
 from protocol.stages import Stage
@@ -75,7 +77,7 @@ def test_a_missing_file_names_the_first_step(tmp_path: Path) -> None:
 
 
 def letter_text() -> str:
-    return LETTER.render(("aardvark adroitness",), ("accrue",))
+    return LETTER.render(readout.lines(LETTER.bank_fingerprint), readout.lines(LETTER.authority_fingerprint))
 
 
 def test_a_letter_is_read_as_it_was_printed(tmp_path: Path) -> None:
@@ -99,6 +101,17 @@ def test_a_mistake_in_a_letter_is_named(tmp_path: Path, old: str, new: str, said
     path.write_text(letter_text().replace(old, new))
     with pytest.raises(MalformedContent, match=said):
         read_letter(path)
+
+
+@pytest.mark.parametrize("whose", ["bank", "authority"])
+def test_a_letter_whose_digits_are_not_its_words_is_refused(tmp_path: Path, whose: str) -> None:
+    other = Letter(**(asdict(LETTER) | {f"{whose}_fingerprint": "EF" * 20}))
+    path = tmp_path / "letter"
+    path.write_text(other.render(readout.lines(LETTER.bank_fingerprint), readout.lines(LETTER.authority_fingerprint)))
+    with pytest.raises(CustomerError, match=f"the words of the {whose}'s fingerprint"):
+        read_letter(path)
+    path.write_text(other.render((), ()))
+    assert read_letter(path) == other
 
 
 def test_a_letter_that_is_no_text_or_not_there_is_named(tmp_path: Path) -> None:
