@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from customer.session import Conversation
 
 
-def explained(talk: "Conversation", view: BankView, since: KeptHead) -> tuple[KeptHead, NewLog]:
-    """The bank's newest head, and why its log is another than that of ``since``; NotProven if that is not proven."""
+def explained(
+    talk: "Conversation", view: BankView, since: KeptHead, named: str | None = None
+) -> tuple[KeptHead, NewLog]:
+    """The bank's newest head, and why its log is another than that of ``since``; NotProven if that is not proven.
+
+    ``named`` is the log that it must be.
+    """
     answer = conversing.ask(talk, AskBeginnings(number=0, since=since.head.size), Beginnings)
     kept = view.open_head(answer.head)
+    if named is not None and kept.head.log != named:
+        raise NotProven(f"The bank's log is {kept.head.log}, not {named!a}; ask the bank again. Nothing was changed.")
     try:
         return kept, check_new_log(since.head, kept.head, answer.consistency, answer.beginnings)
     except ProtocolError as error:
@@ -47,9 +54,7 @@ def follow_by_word(
     home: CustomerHome, talk: "Conversation", view: BankView, since: KeptHead, log: str
 ) -> tuple[KeptHead, frozenset[str]]:
     """Follow the new log that the person names, and give the transfers whose entries it has lost."""
-    kept, found = explained(talk, view, since)
-    if kept.head.log != log:
-        raise NotProven(f"The bank's log is {kept.head.log}, not {log!a}; ask the bank again. Nothing was changed.")
+    kept, found = explained(talk, view, since, log)
     lost = frozenset(
         order.identifier
         for order in home.store.orders()

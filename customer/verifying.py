@@ -62,7 +62,10 @@ def compare_head(home: CustomerHome, file: Path, stage: Stage) -> tuple[KeptHead
     kept = home.store.newest_head()
     with conversing.conversation(home, stage) as talk:
         view = conversing.view_in(home, talk)
-        given = view.open_head(data)
+        try:
+            given = view.open_head(data)
+        except NotProven as error:
+            raise NotProven(f"{file} is not a head of this bank's log. {error}") from None
         try:
             after_given, newest, path = _same_head(talk, view, given, kept)
         except AnotherLogShown:
@@ -117,6 +120,8 @@ def follow_log(home: CustomerHome, log: str, stage: Stage) -> tuple[KeptHead, fr
     since = home.store.newest_head()
     if since is None:
         raise NotReady("No head is kept yet, so the first log that the bank shows is followed; there is none to leave.")
+    if log == since.head.log:
+        raise NotReady(f"This customer follows the log {log} already; there is nothing to change.")
     with conversing.conversation(home, stage) as talk:
         return new_log.follow_by_word(home, talk, conversing.view_in(home, talk), since, log)
 

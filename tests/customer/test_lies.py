@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from customer import conversing, sending, verifying
-from customer.errors import NotProven, OutcomeUnknown
+from customer.errors import NotProven, NotReady, OutcomeUnknown
 from customer.home import CustomerHome
 from customer.sending import Wish
 from customer.store import KeptHead, State
@@ -197,8 +197,11 @@ def test_a_new_log_that_the_bank_does_not_explain_is_not_followed(stand: Stand) 
             verifying.follow_log(home, OTHER_LOG, Stage.CERTIFIED)
         assert home.store.newest_head() == known
         stand.faults.lie = honest
-        with pytest.raises(NotProven, match="does not say why"):  # there is no other log
+        assert known is not None
+        with pytest.raises(NotProven, match=f"The bank's log is {known.head.log}, not"):
             verifying.follow_log(home, OTHER_LOG, Stage.CERTIFIED)
+        with pytest.raises(NotReady, match="already"):
+            verifying.follow_log(home, known.head.log, Stage.CERTIFIED)
         assert sending.send_again(home, home.store.in_doubt()[0]).posted
 
 
