@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from keyring import inspect, numbers, readout
-from keyring.console import Command, Group, json_text, keep_to_oneself, with_json, with_readout
+from keyring.console import HELP, Command, Group, json_text, keep_to_oneself, with_json, with_readout
 from keyring.errors import KeyringError
 from keyring.explain import Explanation, explain
 from keyring.printable import printable
@@ -25,7 +25,7 @@ def _with_home(command: Command) -> Command:
     )(command)
 
 
-@click.group(cls=Group, epilog="Example: keyring list --home ~/alice")
+@click.group(cls=Group, context_settings=HELP, epilog="Example: keyring list --home ~/alice")
 @click.version_option(package_name="countersign", prog_name="keyring")
 def commands() -> None:
     """Look at OpenPGP keys, certifications and messages. Nothing is changed, and no agent is started."""

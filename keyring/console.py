@@ -24,7 +24,20 @@ _JSON: Final = f"{__name__}.json"
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-class Group(click.Group):
+HELP: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+"""What every command line is asked for help by."""
+
+
+class Listing(click.Group):
+    """Its help has the whole first sentence of each command, where click would cut it off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(1000)) for name, each in found if each])
+
+
+class Group(Listing):
     """Turns an error of ours into a sentence on standard error and exit code 1; anything else is a fault and shows."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (KeyringError, ProtocolError)
@@ -34,6 +47,8 @@ class Group(click.Group):
             return super().invoke(ctx)
         except self.errors as error:
             raise click.ClickException(printable(str(error))) from None
+        except (click.Abort, KeyboardInterrupt):
+            raise click.ClickException("It was interrupted, or nothing was typed.") from None
         except OSError as error:
             if not isinstance(error.filename, str | os.PathLike):
                 raise  # not about a file that somebody named

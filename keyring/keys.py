@@ -95,7 +95,7 @@ def _require_name(text: str) -> None:
                 f"The character {shown} (place {position}) cannot stand in a name; use letters, digits, space, .,'-&()"
             )
     if text != text.strip():
-        raise UserIdError("A name in a key neither begins nor ends with a space; remove it.")
+        raise UserIdError("A name in a key is not empty, and neither begins nor ends with a space.")
     if not unicodedata.category(text[0]).startswith("L"):
         raise UserIdError("A name in a key begins with a letter; put one first.")
     if text != unicodedata.normalize("NFC", text):

@@ -13,6 +13,15 @@ from protocol.stages import Stage
 
 SIZE_LIMIT_BYTES: Final = 64 * 1024
 
+_PATTERNS: Final = {
+    "currency": "three capital letters, such as EUR",
+    "fingerprint": "40 hexadecimal digits, in capitals and without spaces",
+    "key": "40 hexadecimal digits, in capitals and without spaces",
+    "domain": "a domain in lower case, such as bank.example",
+    "publish_url": "an http or https address, such as https://ca.example/pki",
+}
+"""What the keys with a pattern are, by the end of their name; the decoder would show the pattern itself."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -86,5 +95,9 @@ def _explained(complaint: str) -> str:
     if text.startswith("Invalid enum value"):
         return f"{place} must be one of {', '.join(Stage)}; write one of them."
     if text.startswith("Expected `str`, got `int`"):
-        return f'{place} must be written in quotes, such as {place.rpartition(".")[2]} = "0017".'
+        key = place.rpartition(".")[2]
+        example = "0017" if key == "number" else "…"
+        return f'{place} must be written in quotes, such as {key} = "{example}".'
+    if "matching regex" in text and (meant := next((it for key, it in _PATTERNS.items() if place.endswith(key)), "")):
+        return f"{place} must be {meant}; correct that value."
     return f"{place or 'the file'} is not as it must be ({text.replace('`', '')}); correct that value."

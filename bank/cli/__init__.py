@@ -4,7 +4,7 @@ import click
 
 from bank.errors import BankError
 from ca.errors import CaError
-from keyring.console import Group, keep_to_oneself
+from keyring.console import HELP, Group, keep_to_oneself
 
 
 class _BankGroup(Group):
@@ -12,7 +12,9 @@ class _BankGroup(Group):
 
 
 @click.group(
-    cls=_BankGroup, epilog="Begin with: bank init --name 'First Bank' --currency EUR --authority-fingerprint …"
+    cls=_BankGroup,
+    context_settings=HELP,
+    epilog="Begin with: bank init --name 'First Bank' --currency EUR --authority-fingerprint …",
 )
 @click.version_option(package_name="countersign", prog_name="bank")
 def commands() -> None:

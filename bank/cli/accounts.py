@@ -1,5 +1,6 @@
 """Accounts and money as the operator sees them."""
 
+import re
 import time
 import uuid
 from pathlib import Path
@@ -19,16 +20,28 @@ if TYPE_CHECKING:
     from bank.storage import Ledger
 
 LINES = 100
+_NUMBERS = frozenset({"place", "amount", "payments", "refused"})
+"""Columns of `bank transfers` that are aligned on the right."""
 
 
 @click.command("open-account", epilog="Example: bank open-account --number 1001 --name Alice --letter alice.txt")
 @with_home("BANK_HOME")
-@click.option("--number", required=True, help="The customer number, 1 to 16 digits; leading zeros count.")
+@click.option(
+    "--number", required=True, metavar="DIGITS", help="The customer number, 1 to 16 digits; leading zeros count."
+)
 @click.option("--name", required=True, help="The customer's name, as it will stand in the customer's key.")
 @click.option(
-    "--letter", type=click.Path(path_type=Path, dir_okay=False), help="Write the letter here, not to the screen."
+    "--letter",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the letter here, not to the screen.",
 )
-@click.option("--notice-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the CA's notice for mail.")
+@click.option(
+    "--notice-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the authority's notice to a file to be mailed, in place of sending it to the desk.",
+)
 def open_account(home: Path, number: str, name: str, letter: Path | None, notice_file: Path | None) -> None:
     """Open an account and print its letter, once, to be handed over.
 
@@ -94,11 +107,14 @@ def _write_new(path: Path, data: bytes) -> None:
 @click.command(epilog='Example: bank deposit --to 1001 --amount 100.00 --description "cash"')
 @with_home("BANK_HOME")
 @with_json
-@click.option("--to", "number", required=True, help="The customer number.")
-@click.option("--amount", required=True, help="Decimal, such as 100.00.")
-@click.option("--description", default="Deposit", show_default=True)
+@click.option("--to", "number", required=True, metavar="NUMBER", help="The customer number.")
+@click.option("--amount", required=True, metavar="DECIMAL", help="Such as 100.00.")
+@click.option("--description", default="Deposit", show_default=True, help="What the statement says.")
 @click.option(
-    "--id", "identifier", help="Identifier of this deposit, so that repeating it is safe. Default: a new one."
+    "--id",
+    "identifier",
+    metavar="IDENTIFIER",
+    help="Identifier of this deposit, so that repeating it is safe. Default: a new one.",
 )
 def deposit(home: Path, as_json: bool, number: str, amount: str, description: str, identifier: str | None) -> None:
     """Pay cash in: from the bank's own account 0000 to a customer's. A running server may go on."""
@@ -110,10 +126,15 @@ def deposit(home: Path, as_json: bool, number: str, amount: str, description: st
 @click.command(epilog="Example: bank withdraw --from 1001 --amount 20.00")
 @with_home("BANK_HOME")
 @with_json
-@click.option("--from", "number", required=True, help="The customer number.")
-@click.option("--amount", required=True, help="Decimal, such as 100.00.")
-@click.option("--description", default="Withdrawal", show_default=True)
-@click.option("--id", "identifier", help="Identifier of this withdrawal, so that repeating it is safe.")
+@click.option("--from", "number", required=True, metavar="NUMBER", help="The customer number.")
+@click.option("--amount", required=True, metavar="DECIMAL", help="Such as 100.00.")
+@click.option("--description", default="Withdrawal", show_default=True, help="What the statement says.")
+@click.option(
+    "--id",
+    "identifier",
+    metavar="IDENTIFIER",
+    help="Identifier of this withdrawal, so that repeating it is safe. Default: a new one.",
+)
 def withdraw(home: Path, as_json: bool, number: str, amount: str, description: str, identifier: str | None) -> None:
     """Pay cash out: from a customer's account to the bank's own account 0000."""
     from bank import accounts
@@ -134,9 +155,19 @@ def _post(
     from bank import accounts
     from bank.posting import Refused
     from protocol.codes import EXPLANATIONS, Status
+    from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS
     from protocol.orders import format_time
     from protocol.receipts import decode_entry
 
+    if identifier is not None and not re.fullmatch(f"[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}", identifier):
+        raise click.UsageError(
+            f"The identifier (--id) is not 1 to {IDENTIFIER_CHARACTERS} letters A-Z, a-z, digits and hyphens; leave it "
+            "out to get a new one."
+        )
+    if len(description) > DESCRIPTION_CHARACTERS:
+        raise click.UsageError(
+            f"The description has {len(description)} characters; at most {DESCRIPTION_CHARACTERS} are possible."
+        )
     bank = BankHome.open(home)
     try:
         with bank.open_ledger() as ledger:
@@ -229,7 +260,7 @@ def accounts(home: Path, as_json: bool, number: str | None, status: str | None, 
 @with_json
 @click.option("--account", metavar="NUMBER", help="Only what was booked on this account.")
 @click.option("--after", type=click.IntRange(min=-1), default=-1, help="Only entries after this place in the log.")
-@click.option("--lines", type=click.IntRange(1, 10_000), default=LINES, show_default=True)
+@click.option("--lines", type=click.IntRange(1, 10_000), default=LINES, show_default=True, help="At most so many.")
 def transfers(home: Path, as_json: bool, account: str | None, after: int, lines: int) -> None:
     """List decided orders, refused ones included, in the order of the log."""
     from tabulate import tabulate
@@ -247,7 +278,8 @@ def transfers(home: Path, as_json: bool, account: str | None, after: int, lines:
         click.echo("There are no transfers.")
     else:
         shown = [{name: printable(str(value)) for name, value in row.items()} for row in rows]
-        click.echo(tabulate(shown, headers="keys", disable_numparse=True))
+        aligned = ["right" if name in _NUMBERS else "left" for name in shown[0]]
+        click.echo(tabulate(shown, headers="keys", disable_numparse=True, colalign=aligned))
         if len(rows) == lines:
             click.echo(f"There may be more: bank transfers --after {rows[-1]['place']}")
 
@@ -278,7 +310,7 @@ def _row(transfer: "Transfer") -> dict[str, object]:
 @with_json
 @click.argument("number")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Only bookings after this number.")
-@click.option("--lines", type=click.IntRange(1, 10_000), default=LINES, show_default=True)
+@click.option("--lines", type=click.IntRange(1, 10_000), default=LINES, show_default=True, help="At most so many.")
 def statement(home: Path, as_json: bool, number: str, after: int, lines: int) -> None:
     """Show the bookings of one account."""
     from tabulate import tabulate

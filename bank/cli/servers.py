@@ -12,6 +12,8 @@ from keyring.console import json_text, with_home, with_json
 if TYPE_CHECKING:
     from bank.joining import Request
 
+_AS_HEARD = "fingerprint, in words or in hexadecimal digits"
+
 
 @click.command(epilog="Example: bank join --home bank2 --out request.pgp")
 @with_home("BANK_HOME")
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--take",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
     help="Then: take the grant that `bank add-server` has written.",
 )
@@ -73,7 +75,7 @@ def join(
     require_no_password(ledger or "")
 
     assert take is not None  # noqa: S101 - one of the two is given
-    typed = bank_fingerprint or click.prompt("The bank's fingerprint, in words or in hexadecimal digits")
+    typed = bank_fingerprint or click.prompt(f"The bank's {_AS_HEARD}", err=True)
     joining.take(home, take, readout.parse(typed), **changes)
     if not as_json:
         click.echo(f"This server has joined. Delete {take}; nobody can open it any more.\n")
@@ -103,13 +105,19 @@ def _write_request(out: Path, made: "Request", *, as_json: bool) -> None:
 @click.command("add-server", epilog="Example: bank add-server request.pgp --out grant.pgp")
 @with_home("BANK_HOME")
 @with_json
-@click.argument("request", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("request", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option(
     "--fingerprint",
     metavar="WORDS|HEX",
     help="The new server's fingerprint as it was read out there. Without it, it is asked for.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where the grant is written.",
+)
 def add_server(home: Path, as_json: bool, request: Path, fingerprint: str | None, out: Path) -> None:
     """Give a new server what it needs to serve: the bank's signing and encryption subkeys, and its settings.
 
@@ -121,7 +129,7 @@ def add_server(home: Path, as_json: bool, request: Path, fingerprint: str | None
     bank = BankHome.open(home)
     if out.exists():
         raise click.UsageError(f"There is a file {out} already; name another, so that nothing is overwritten.")
-    typed = fingerprint or click.prompt("The new server's fingerprint, in words or in hexadecimal digits")
+    typed = fingerprint or click.prompt(f"The new server's {_AS_HEARD}", err=True)
     try:
         with tempfile.TemporaryDirectory(prefix="cs-") as folder:
             grant = make_grant(bank, request, readout.parse(typed), Path(folder))

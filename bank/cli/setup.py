@@ -20,14 +20,22 @@ from protocol.stages import Stage
 @click.option(
     "--currency", required=True, metavar="CODE", help="ISO 4217 code; the bank keeps accounts in this one only."
 )
-@click.option("--authority", default="127.0.0.1:7402", show_default=True, metavar="HOST:PORT", help="The CA's desk.")
+@click.option(
+    "--authority", default="127.0.0.1:7402", show_default=True, metavar="HOST:PORT", help="The authority's desk."
+)
 @click.option(
     "--authority-fingerprint",
     required=True,
     metavar="WORDS|HEX",
-    help="The CA's fingerprint as its operator read it out, as 20 words or 40 hex digits.",
+    help="The authority's fingerprint as its operator read it out, as 20 words or 40 hex digits.",
 )
-@click.option("--listen", default="127.0.0.1:7401", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--listen",
+    default="127.0.0.1:7401",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where `bank serve` takes connections.",
+)
 @click.option("--public-address", metavar="HOST:PORT", help="Where customers reach the bank, if not at --listen.")
 @click.option(
     "--domain",

@@ -4,7 +4,7 @@ import click
 
 from ca.cli import certificates, dropping, requests, setup
 from ca.errors import CaError
-from keyring.console import Group, keep_to_oneself
+from keyring.console import HELP, Group, keep_to_oneself
 
 
 class _CaGroup(Group):
@@ -15,7 +15,7 @@ class _CaGroup(Group):
         return list(self.commands)
 
 
-@click.group(cls=_CaGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_CaGroup, context_settings=HELP)
 @click.version_option(package_name="countersign", prog_name="ca")
 def cli() -> None:
     """The certificate authority: its desk, the confirmation on the telephone, and the certificates.

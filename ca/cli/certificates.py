@@ -8,7 +8,17 @@ import click
 
 from ca import given_up, inventory, issuing, lists, publishing, revoking
 from ca.authority import Authority
-from ca.cli.options import facts, home_option, in_full, operator_option, passphrase_from, passphrase_option, table, user
+from ca.cli.options import (
+    DAYS,
+    facts,
+    home_option,
+    in_full,
+    operator_option,
+    passphrase_from,
+    passphrase_option,
+    table,
+    user,
+)
 from ca.decisions import IssuedList
 from keyring.console import json_text, with_json
 from protocol.orders import format_time
@@ -59,7 +69,9 @@ def show(certificate: str, pem: bool, as_json: bool, home: Path) -> None:
 
 @click.command()
 @click.argument("certificate", metavar="NUMBER")
-@click.option("--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True, help=DAYS
+)
 @click.option("--out", type=click.File("wb", lazy=True), help="Also write it to a file, to be mailed.")
 @passphrase_option
 @with_json
@@ -146,7 +158,13 @@ def revoke(
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(1, lists.DAYS_LIMIT), default=lists.DEFAULT_DAYS, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, lists.DAYS_LIMIT),
+    default=lists.DEFAULT_DAYS,
+    show_default=True,
+    help="How long the list counts.",
+)
 @passphrase_option
 @with_json
 @home_option

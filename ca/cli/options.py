@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ passphrase_option = click.option(
     help="File with the passphrase of the authority's key, for scripts; otherwise it is asked for.",
 )
 operator_option = click.option("--operator", help="Who does this; it is recorded. Default: your user name.")
+DAYS = "How long the certificate counts."
 AUTHORITYS = "Passphrase of the authority's key"
 
 
@@ -54,7 +56,9 @@ def user() -> str:
 def passphrase_from(file: Path | None, prompt: str = AUTHORITYS, *, twice: bool = False) -> Secret:
     """The passphrase from a file, or asked for."""
     if file is None:
-        return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True).encode())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", getpass.GetPassWarning)  # it names lines of Python; a plain one is printed
+            return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True).encode())
     return read_passphrase(file)
 
 

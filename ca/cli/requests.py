@@ -10,6 +10,7 @@ from ca import ceremony, choosing, inventory, issuing, mail
 from ca.authority import Authority
 from ca.ceremony import CalledBack, Caller, CallerCode, Mistake
 from ca.cli.options import (
+    DAYS,
     ask,
     home_option,
     in_full,
@@ -157,7 +158,9 @@ def reopen(request: str, reason: str, operator: str | None, as_json: bool, home:
 
 @click.command()
 @click.argument("request")
-@click.option("--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1, issuing.DAYS_LIMIT), default=issuing.DEFAULT_DAYS, show_default=True, help=DAYS
+)
 @click.option(
     "--out",
     type=click.File("wb", lazy=True),

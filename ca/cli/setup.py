@@ -30,8 +30,12 @@ from protocol.transport import Address
 
 @click.command()
 @click.option("--name", required=True, help="Name of the authority; it stands in its key.")
-@click.option("--listen", default=DEFAULT_ADDRESS, show_default=True, help="Where its desk will listen.")
-@click.option("--publish-url", default="", help="Where `ca publish` will be served; certificates name it.")
+@click.option(
+    "--listen", default=DEFAULT_ADDRESS, show_default=True, metavar="HOST:PORT", help="Where its desk will listen."
+)
+@click.option(
+    "--publish-url", default="", metavar="URL", help="Where `ca publish` will be served; certificates name it."
+)
 @passphrase_option
 @with_json
 @home_option
@@ -62,7 +66,7 @@ def init(name: str, listen: str, publish_url: str, passphrase_file: Path | None,
 
 
 @click.command()
-@click.option("--listen", help="Address in place of the one in ca.toml; port 0 takes a free one.")
+@click.option("--listen", metavar="HOST:PORT", help="Address in place of the one in ca.toml; port 0 takes a free one.")
 @click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Add the log there, not to stderr.")
 @home_option
 def serve(listen: str | None, log_file: Path | None, home: Path) -> None:

@@ -10,7 +10,7 @@ import click
 
 from ca.errors import CaError
 from customer.errors import CustomerError, OutcomeUnknown, RefusedByBank
-from keyring.console import asked_for_json, json_text, keep_to_oneself
+from keyring.console import HELP, Listing, asked_for_json, json_text, keep_to_oneself
 from keyring.errors import KeyringError
 from keyring.printable import printable
 from protocol.errors import ProtocolError
@@ -50,7 +50,7 @@ class _Unknown(click.ClickException):
     exit_code = UNKNOWN
 
 
-class _CustomerGroup(click.Group):
+class _CustomerGroup(Listing):
     """Loads a command when it is called, and turns errors into a sentence and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -87,7 +87,7 @@ class _CustomerGroup(click.Group):
 
 @click.group(
     cls=_CustomerGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     epilog='Begin with: customer init --letter FILE. Then: customer send --to 1002 --amount 25.00 --description "rent"',
 )
 @click.version_option(package_name="countersign", prog_name="customer")

@@ -50,7 +50,7 @@ _GIVEN = (
 @click.option("--name", help="Your name, as the bank knows it.")
 @click.option("--currency", metavar="CODE", help="Currency of the account.")
 @click.option("--bank", metavar="NAME", help="The bank's name.")
-@click.option("--bank-address", metavar="HOST:PORT")
+@click.option("--bank-address", metavar="HOST:PORT", help="Where the bank is reached.")
 @click.option("--bank-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
 @click.option("--authority", metavar="HOST:PORT", help="The authority's desk.")
 @click.option("--authority-fingerprint", metavar="WORDS|HEX", help="From the letter, never from the network.")
@@ -196,7 +196,13 @@ def revoke(home: Path, certificate: Path | None, out: Path, as_json: bool) -> No
 @_HOME
 @click.option("--bank", "whose", flag_value="bank", help="The bank's fingerprint, as pinned from the letter.")
 @click.option("--new", "whose", flag_value="new", help="Of your new key that is not in use yet.")
-@click.option("--ca", "whose", flag_value="authority", help="The authority's fingerprint, as pinned from the letter.")
+@click.option(
+    "--authority",
+    "--ca",
+    "whose",
+    flag_value="authority",
+    help="The authority's fingerprint, as pinned from the letter.",
+)
 @with_readout
 @with_json
 def fingerprint(home: Path, whose: str | None, digits: bool, qr: bool, qr_file: Path | None, as_json: bool) -> None:

@@ -133,7 +133,7 @@ def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
     else:
         columns = [name for name in rows[0] if name != "lost"]
         shown = [["-" if row[name] is None else row[name] for name in columns] for row in rows]
-        click.echo(table(shown, [name.replace("transfer_", "") for name in columns]))
+        click.echo(table(shown, [name.replace("transfer_", "") for name in columns], right=("entry", "size")))
         click.echo(f"\n{len(rows)} receipt(s) verified: each is about its order, in the log, and signed by the bank.")
         lost = [each.order.identifier for each in found if each.lost]
         if lost:

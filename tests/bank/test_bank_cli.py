@@ -237,7 +237,7 @@ def test_money_comes_and_goes_through_the_log_and_a_repeated_order_is_posted_onc
         (("deposit", "--to", "1002", "--amount", "1e3"), "AM12"),
         (("deposit", "--to", "1002", "--amount", "-1"), "AM12"),
         (("deposit", "--to", "1002", "--amount", "0.00"), "AM01"),
-        (("deposit", "--to", "1002", "--amount", "1.00", "--id", "a b"), "transfer_identifier"),
+        (("deposit", "--to", "1002", "--amount", "1.00", "--id", "a b"), "(--id)"),
         (("deposit", "--to", "1002", "--amount", "1.00", "--description", "x\x1b[2J"), "unprintable"),
         (("deposit", "--to", "1002", "--amount", "1.00", "--description", "x" * 141), "description"),
         (("statement", "4444"), "There is no account"),

@@ -55,6 +55,8 @@ def test_limits_are_written_out_with_their_defaults_as_comments(tmp_path: Path) 
         ('minimum_stage = "none"', "minimum_stage must be one of password, session, signed, certified"),
         ("public_address = 7401", "public_address is not as it must be (Expected str | null, got int)"),
         ('public_address = "7401"', "public_address: '7401' is not an address"),
+        ("listen = 7401", 'listen must be written in quotes, such as listen = "…".'),
+        ('domain = "A.example"', "domain must be a domain in lower case, such as bank.example; correct"),
         ('listen = "127.0.0.1"', "listen: '127.0.0.1' is not an address"),
         ('authority_address = "x:99999"', "authority_address: 'x:99999' is not an address"),
         ("fingerprint", "is not valid TOML"),

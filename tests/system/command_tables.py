@@ -66,9 +66,9 @@ ca       --home             nowhere       show --home {nowhere} 1001
 ca       --home             nowhere       status --home {nowhere}
 ca       folder             text          publish --home {ca} {text}
 ca       --home             nowhere       publish --home {nowhere} {new}
-bank     --name             name          init --home {new} --currency EUR --authority-fingerprint {hex} --name ""
+bank     --name             empty         init --home {new} --currency EUR --authority-fingerprint {hex} --name ""
 bank     --name             character     init --home {new} --currency EUR --authority-fingerprint {hex} --name "a<b"
-bank     --currency         currency      init --home {new} --name B --authority-fingerprint {hex} --currency EURO
+bank     --currency         capital       init --home {new} --name B --authority-fingerprint {hex} --currency EURO
 bank     --currency         QQQ           init --home {new} --name B --authority-fingerprint {hex} --currency QQQ
 bank     --authority        address       {bankinit} --authority x
 bank     --listen           address       {bankinit} --listen x:y
@@ -104,12 +104,12 @@ bank     --to               creditor      deposit --home {bank} --amount 1.00 --
 bank     --amount           amount        deposit --home {bank} --to 1001 --amount 1e3
 bank     --amount           amount        deposit --home {bank} --to 1001 --amount 0
 bank     --description      description   deposit --home {bank} --to 1001 --amount 1 --description {long}
-bank     --id               identifier    deposit --home {bank} --to 1001 --amount 1 --id "a b"
+bank     --id               --id          deposit --home {bank} --to 1001 --amount 1 --id "a b"
 bank     --home             --home        deposit --home {nowhere} --to 1001 --amount 1
 bank     --from             9999          withdraw --home {bank} --amount 1.00 --from 9999
 bank     --amount           amount        withdraw --home {bank} --from 1001 --amount -1
 bank     --description      description   withdraw --home {bank} --from 1001 --amount 1 --description "a\\x01b"
-bank     --id               identifier    withdraw --home {bank} --from 1001 --amount 1 --id {long}
+bank     --id               --id          withdraw --home {bank} --from 1001 --amount 1 --id {long}
 bank     --home             --home        withdraw --home {nowhere} --from 1001 --amount 1
 bank     number             9999          accounts --home {bank} 9999
 bank     --status           --status      accounts --home {bank} 1001 --status shut
@@ -129,6 +129,7 @@ bank     --debtor           9999          evidence --home {bank} nothing --debto
 bank     --out              --out         evidence --home {bank} nothing --debtor 1001 --out {bank}
 bank     --home             --home        evidence --home {nowhere} x --debtor 1001 --out {new}
 bank     --since            --since       audit --home {bank} --since -1
+bank     --since            past          audit --home {bank} --since 999999
 bank     --home             --home        audit --home {nowhere}
 bank     --home             --home        status --home {nowhere}
 bank     --out              --out         backup --home {bank} --out {text}
@@ -151,6 +152,7 @@ bank     --home             --home        renew --home {nowhere}
 bank     --in               text          renew --home {bank} --in {text}
 bank     --home             already       join --home {bank} --out {new}.pgp
 bank     --out              --out         join --home {new} --out {nowhere}/out
+bank     --take             --take        join --home {new} --take {nowhere}
 bank     --take             begun         join --home {new} --take {text} --bank-fingerprint {hex}
 bank     --bank-fingerprint word          join --home {new} --take {text} --bank-fingerprint "zz zz"
 bank     --listen           --listen      join --home {new} --out {new}.pgp --listen nowhere
@@ -158,6 +160,7 @@ bank     --ledger           --ledger      join --home {new} --out {new}.pgp --le
 bank     --ledger           password      join --home {new} --take {text} --bank-fingerprint {hex} --ledger postgresql://u:p@h/d
 bank     --public-address   --public      join --home {new} --out {new}.pgp --public-address nowhere
 bank     --home             --home        add-server --home {nowhere} {text} --out {new} --fingerprint {hex}
+bank     request            nowhere       add-server --home {bank} {nowhere} --out {new} --fingerprint {hex}
 bank     request            text          add-server --home {bank} {text} --out {new} --fingerprint {hex}
 bank     --fingerprint      word          add-server --home {bank} {text} --out {new} --fingerprint "zz zz"
 bank     --out              --out         add-server --home {bank} {text} --fingerprint {hex}
@@ -226,10 +229,10 @@ customer --letter           nothing       evidence --home {alice} nothing --out 
 customer --passphrase-file  passphrase    evidence --home {alice} x --out {new} --passphrase-file {nowhere}
 customer --home             --home        evidence --home {nowhere} x --out {new}
 customer identifier         nothing       verify --home {alice} nothing
-customer --head             signature     verify --home {alice} --head {text}
+customer --head             head          verify --home {alice} --head {text}
 customer --head             read          verify --home {alice} --head {nowhere}
 customer --save-head        head          verify --home {alice} --save-head {nowhere}/head
-customer --follow-log       log           verify --home {alice} --follow-log nothing
+customer --follow-log       'nothing'     verify --home {alice} --follow-log nothing
 customer --stage            --stage       verify --home {alice} --head {text} --stage none
 customer --letter           letter        verify --home {fresh} --head {text} --stage password --letter {nowhere}
 customer --passphrase-file  passphrase    verify --home {alice} --passphrase-file {nowhere}
