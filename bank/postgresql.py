@@ -138,6 +138,12 @@ class PostgreSQL(engine.Engine):
     def _engine(self, url: str, options: dict[str, str], *, writes: bool) -> sqlalchemy.Engine:
         def connect() -> psycopg.Connection[Any]:
             made = _Connection.connect(url, autocommit=True, **options)  # type: ignore[arg-type]
+            if (encoding := made.info.parameter_status("server_encoding")) != "UTF8":
+                made.close()
+                raise LedgerError(
+                    f"The database {self.name} has the encoding {encoding}; make it with "
+                    "`createdb --template template0 --encoding UTF8`."
+                )
             for name, value in (
                 ("lock_timeout", LOCK_WAIT),
                 ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),

@@ -195,11 +195,14 @@ class Databases:
     """Of a database from which others may be made."""
     _names: list[str] = field(default_factory=list)
 
-    def new(self, template: str | None = None) -> str:
-        """The URL of a new database: empty, or a copy of the one at ``template``, to which nobody may be connected."""
+    def new(self, template: str | None = None, options: str = "") -> str:
+        """The URL of a new database: empty, or a copy of the one at ``template``, to which nobody may be connected.
+
+        ``options`` are further ones of CREATE DATABASE.
+        """
         name = f"countersign_{secrets.token_hex(8)}"
         source = urlsplit(template).path[1:] if template else "template0"
-        self._execute(f'CREATE DATABASE {name} TEMPLATE "{source}"')
+        self._execute(f'CREATE DATABASE {name} TEMPLATE "{source}" {options}')
         self._names.append(name)
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 

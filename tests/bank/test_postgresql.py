@@ -252,6 +252,16 @@ def test_tables_of_others_are_never_written_over(database_url: str, tmp_path: Pa
         Ledger.open(Database(database_url, tmp_path))
 
 
+def test_a_database_that_would_not_keep_every_name_is_refused(databases: Databases, tmp_path: Path) -> None:
+    url = databases.new(options="ENCODING 'SQL_ASCII' LOCALE 'C'")
+    with pytest.raises(LedgerError, match="the encoding SQL_ASCII; make it with"):
+        Ledger.create(Database(url, tmp_path), bank_fingerprint=BANK, currency="EUR")
+    databases.drop(url)
+    url = databases.new(options="ENCODING 'UTF8' LOCALE 'C'")
+    Ledger.create(Database(url, tmp_path), bank_fingerprint=BANK, currency="EUR").close()
+    databases.drop(url)
+
+
 def test_a_copy_is_a_file_with_all_that_was_committed(database_bank: Bank, tmp_path: Path) -> None:
     bank = database_bank
     bank.open_accounts(n1001="50.00", n1002="0")
