@@ -28,6 +28,7 @@ LIST_WARNING_DAYS: Final = 7
 RENEWAL: Final = f"the authority's operator runs `ca renew {BANK_NUMBER}`, then `bank renew`"
 NEW_LIST: Final = "the authority's operator runs `ca crl`, then `bank fetch`"
 REQUEST: Final = "bank request"
+REQUEST_ELSEWHERE: Final = "`bank request` where the bank's primary key is, then `bank fetch` here"
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,13 @@ class Standing:
 
 def standing(bank: BankHome, ledger: Ledger, now: float) -> Standing:
     """Certificate, revocation list, what ends soon, and the next command; ``now`` in unix seconds. Raises CaError."""
+    found = _standing(bank, ledger, now)
+    if found.next_step == REQUEST and not bank.has_primary():
+        return replace(found, next_step=REQUEST_ELSEWHERE)
+    return found
+
+
+def _standing(bank: BankHome, ledger: Ledger, now: float) -> Standing:
     asked = kept_request(bank)
     under_way = asked if asked and asked.state.state in (*OPEN_STATES, State.UNKNOWN, State.REVOKED) else None
     found = _certified_standing(bank, ledger, now)

@@ -252,7 +252,9 @@ def backup(visit: Visit) -> Iterator[Finding]:
         size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
     made, command = backups.newest(visit.home.path), f"bank backup --out /mnt/backups/{time.strftime('%Y-%m-%d')}"
     if made is None:
-        yield Finding("backup", "No backup was ever made from this folder.", command, must=size > 0)
+        # Of a server that was added, others have the same ledger and may back it up.
+        must = size > 0 and visit.home.has_primary()
+        yield Finding("backup", "No backup was ever made from this folder.", command, must=must)
         return
     days = (visit.now - parse_time(made.created, "created").timestamp()) / _DAY
     if days > BACKUP_DAYS and made.entries < size:

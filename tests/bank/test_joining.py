@@ -9,14 +9,16 @@ from unittest.mock import Mock
 
 import pytest
 
-from bank import ceremony, joining
+from bank import accounts, ceremony, joining
 from bank import config as configuration
+from bank.doctor import examine
 from bank.errors import ConfigurationError, GrantRefused
 from bank.granting import ServerGrant, ServerKeys, make_grant
 from bank.heads import FILE_NAME as NEWEST_HEAD
 from bank.heads import newest_head
 from bank.home import LEDGER_FILE, BankHome
 from bank.letters import open_account
+from bank.machine import Machine
 from bank.storage import Ledger
 from ca.applicant import Desk
 from ca.documents import claimed_content
@@ -32,6 +34,7 @@ from keyring.subkeys import export_subkeys, import_subkeys
 from keyring.verdict import Sealed
 from keyring.worker import open_once
 from protocol import canonical
+from protocol.orders import format_time
 from protocol.secret import Secret
 from protocol.transport import Address
 from tests.bank.town import Town, copied_bank
@@ -149,6 +152,24 @@ def test_trial_24_a_bank_whose_ledger_is_a_file_gets_no_second_server(place: Pla
     alone = copied_bank(bank_town, place.folder / "file")
     with pytest.raises(ConfigurationError, match=r"no other machine can reach.*migrate-ledger"):
         make_grant(alone, place.request("first"), place.first.fingerprint, place.folder)
+
+
+def test_a_server_that_was_added_is_told_what_is_to_be_done_elsewhere(place: Place) -> None:
+    """No certificate can be asked for here, and others may back the same ledger up."""
+    with (
+        place.bank.open_ledger() as ledger,
+        place.bank.signer() as signer,
+        place.bank.open_posting(ledger, signer, time.time) as posting,
+    ):
+        now = format_time(time.time())
+        posting.submit(accounts.deposit(ledger, "1001", "1.00", "-", identifier="x", created=now)).result()
+    for path in (place.bank.certificate_path, place.bank.certified_key_path):
+        path.unlink()
+    server = place.take(place.grant())
+    for home, must, step in ((server, False, ceremony.REQUEST_ELSEWHERE), (place.bank, True, ceremony.REQUEST)):
+        with home.open_ledger() as ledger:
+            assert ceremony.standing(home, ledger, time.time()).next_step == step
+        assert [each.must for each in examine(home, Machine()) if each.check == "backup"] == [must]
 
 
 def test_what_the_primary_key_signs_is_refused_on_a_server_that_was_added(place: Place) -> None:
