@@ -281,8 +281,13 @@ _REMEDIES: Final = {
 """For an examination that could not be made."""
 
 
-def examine(home: BankHome, machine: Machine, clock: Callable[[], float] = time.time) -> tuple[Finding, ...]:
-    """Everything that is not well; empty if all is."""
+def examine(
+    home: BankHome,
+    machine: Machine,
+    clock: Callable[[], float] = time.time,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Finding, ...]:
+    """Everything that is not well; empty if all is. ``progress`` gets examinations done and in all."""
     found: list[Finding] = []
     opened: Ledger | None = None
     try:
@@ -294,7 +299,8 @@ def examine(home: BankHome, machine: Machine, clock: Callable[[], float] = time.
         found.append(Finding("ledger", str(error), _mend_ledger(home, error)))
     try:
         visit = Visit(home, machine, clock(), opened)
-        for examination in EXAMINATIONS:
+        for done, examination in enumerate(EXAMINATIONS):
+            progress(done, len(EXAMINATIONS))
             try:
                 found += examination(visit)
             except (BankError, KeyringError, CaError, ProtocolError) as error:
@@ -303,6 +309,7 @@ def examine(home: BankHome, machine: Machine, clock: Callable[[], float] = time.
                 found.append(
                     Finding(examination.__name__, str(error), _REMEDIES.get(examination.__name__, "bank status"))
                 )
+        progress(len(EXAMINATIONS), len(EXAMINATIONS))
     finally:
         if opened is not None:
             opened.close()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bank.cli.safekeeping import shown_progress
 from bank.config import load as load_config
 from bank.home import BankHome
 from keyring.console import json_text, with_home, with_json
@@ -32,7 +33,9 @@ def doctor(home: Path, as_json: bool) -> None:
     # Not BankHome.open, which refuses a folder that others may enter: that is a finding here.
     bank = BankHome(home, load_config(home))
     try:
-        found = examine(bank, Machine())
+        # The engine's own check of a large ledger takes minutes.
+        with shown_progress(as_json) as progress:
+            found = examine(bank, Machine(), progress=lambda done, total: progress("Looking", done, total))
     finally:
         with suppress(KeyringError):
             bank.release()
