@@ -23,6 +23,7 @@ from bank.errors import (
     OutcomeUnknown,
     Outdated,
     Stopping,
+    Unwritable,
 )
 from bank.heads import Heads, HeadSigner, HeadVerifier, SignedHead
 from bank.journal import is_heard, note
@@ -299,11 +300,13 @@ class Posting:
             written: dict[str, bytes] = {}
             try:
                 return self._attempt(submissions, attempted, written)
-            except (Interrupted, OutcomeUnknown) as error:
+            except (Unwritable, OutcomeUnknown) as error:
                 self._heads.not_stored()
                 if isinstance(error, OutcomeUnknown):
                     unknown = error
                     attempted |= written
+                elif not unknown and not isinstance(error, Interrupted):
+                    raise  # this try recorded nothing; after an unknown one that would say too much
                 if time.monotonic() >= deadline or (self._stopping and not unknown):
                     raise unknown or error from error
                 note("batch-again", level=30, orders=len(submissions), why=error)

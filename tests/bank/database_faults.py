@@ -1,6 +1,6 @@
 """Faults of a PostgreSQL server at a chosen statement of the posting, as the server itself reports them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,15 +18,18 @@ FAULTS: Final = {
 }
 """The statement that brings a fault about."""
 
+NO_ROOM: Final = _REPORTED.format("53100")
+"""One that trying again does not help against."""
+
 
 class Saboteur:
     """Has the server fail at the n-th statement of a transaction that writes, counted from 1; the commit is the last.
 
-    ``times``: in how many transactions.
+    ``times``: in how many transactions, ``when`` asked whether by now.
     """
 
-    def __init__(self, at: int, fault: str, times: int) -> None:
-        self.at, self.fault, self.times = at, fault, times
+    def __init__(self, at: int, fault: str, times: int, when: Callable[[], bool]) -> None:
+        self.at, self.fault, self.times, self.when = at, fault, times, when
         self.most = self._seen = 0
         self._asking = False
 
@@ -38,7 +41,7 @@ class Saboteur:
             return
         self._seen += 1
         self.most = max(self.most, self._seen)
-        if self._seen == self.at and self.times:
+        if self._seen == self.at and self.times and self.when():
             self.times -= 1
             self._asking = True
             try:
@@ -48,9 +51,11 @@ class Saboteur:
 
 
 @contextmanager
-def sabotage(bank: Bank, at: int, fault: str, times: int = 1) -> Iterator[Saboteur]:
+def sabotage(
+    bank: Bank, at: int, fault: str, times: int = 1, when: Callable[[], bool] = lambda: True
+) -> Iterator[Saboteur]:
     """The posting of the bank meets the fault while the block lasts."""
-    saboteur = Saboteur(at, FAULTS[fault], times)
+    saboteur = Saboteur(at, FAULTS.get(fault, fault), times, when)
     listeners = (("begin", saboteur.begin), ("before_cursor_execute", saboteur.step), ("commit", saboteur.step))
     engine = bank.ledger._engine.writers
     for name, act in listeners:

@@ -7,7 +7,7 @@ from bank.errors import OutcomeUnknown, Unwritable
 from bank.posting import Submission
 from protocol.codes import Status
 from protocol.receipts import Receipt
-from tests.bank.database_faults import FAULTS, lost_after_commit, sabotage
+from tests.bank.database_faults import FAULTS, NO_ROOM, lost_after_commit, sabotage
 from tests.bank.ledgers import DEADLINE_SECONDS, Bank, receipt_of
 from tests.bank.test_bulk_posting import bulk
 
@@ -105,3 +105,41 @@ def test_what_nobody_can_tell_is_not_said_to_be_unrecorded(
             bank.post(submission)
     assert receipt_of(bank.post(submission)).duplicate
     assert bank.balances()["1002"] == 2000
+
+
+def test_what_nobody_can_tell_is_not_said_to_be_unrecorded_where_the_look_fails_for_want_of_room(
+    database_bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the second try the database says that nothing was recorded; the first one was."""
+    bank = database_bank
+    bank.open_accounts(n1001="50.00", n1002="0")
+    submission = bank.order("1001", "1002", "20")
+    with monkeypatch.context() as patch, lost_after_commit() as happened:
+        patch.setattr(posting, "RETRY_SECONDS", 0.2)
+        with (
+            sabotage(bank, 1, NO_ROOM, times=10**9, when=lambda: bool(happened)),
+            pytest.raises(OutcomeUnknown, match="may be recorded or not"),
+        ):
+            bank.post(submission)
+    assert receipt_of(bank.post(submission)).duplicate
+    assert bank.balances()["1002"] == 2000
+
+
+def test_what_nobody_could_tell_is_found_once_there_is_room_to_look(database_bank: Bank) -> None:
+    bank = database_bank
+    bank.open_accounts(n1001="50.00", n1002="0")
+    with lost_after_commit() as happened, sabotage(bank, 1, NO_ROOM, times=2, when=lambda: bool(happened)) as saboteur:
+        receipt = receipt_of(bank.post(bank.order("1001", "1002", "20")))
+    assert (happened, saboteur.times, receipt.duplicate) == (["lost"], 0, False)
+    assert bank.balances()["1002"] == 2000
+
+
+def test_want_of_room_alone_is_told_at_once(database_bank: Bank) -> None:
+    """The honest twin: nothing was recorded, and trying again would not help."""
+    bank = database_bank
+    bank.open_accounts(n1001="50.00", n1002="0")
+    submission = bank.order("1001", "1002", "20")
+    with sabotage(bank, 1, NO_ROOM, times=10**9) as saboteur, pytest.raises(Unwritable, match="the disk is full"):
+        bank.post(submission)
+    assert saboteur.times == 10**9 - 1
+    assert not receipt_of(bank.post(submission)).duplicate
