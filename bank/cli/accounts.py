@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,7 @@ from protocol.stages import Stage
 if TYPE_CHECKING:
     from bank.accounts import Transfer
     from bank.batch import Submission
+    from bank.posting import Outcome
     from bank.storage import Ledger
 
 LINES = 100
@@ -142,6 +144,18 @@ def withdraw(home: Path, as_json: bool, number: str, amount: str, description: s
     _post(home, as_json, accounts.withdrawal, number, amount, description, identifier)
 
 
+def _outcome(future: Future["Outcome"], identifier: str) -> "Outcome":
+    """What was decided. Where nobody can tell, the error says how to repeat it without booking it twice."""
+    from bank.errors import LedgerError, Unwritable
+
+    try:
+        return future.result()
+    except Unwritable:
+        raise  # nothing was recorded
+    except LedgerError as error:
+        raise LedgerError(f"{error} Repeat it with --id {identifier}: then it is booked once.") from error
+
+
 class _Make(Protocol):
     def __call__(
         self, ledger: "Ledger", number: str, amount: str, description: str, *, identifier: str, created: str
@@ -185,7 +199,7 @@ def _post(
             signer = bank.signer()
             try:
                 with bank.open_posting(ledger, signer, time.time) as posting:
-                    outcome = posting.submit(submission).result()
+                    outcome = _outcome(posting.submit(submission), submission.order.transfer_identifier)
             finally:
                 signer.close()
     finally:

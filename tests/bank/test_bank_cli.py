@@ -1,6 +1,7 @@
 """The operator's commands: each says in a sentence what it did or what to do, and destroys nothing of others."""
 
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ from click.testing import CliRunner, Result
 
 from bank import journal
 from bank.cli import accounts, certificate, commands, records, serve, setup
+from bank.heads import Heads
 from bank.home import BankHome
 from ca.requests import open_request
 from keyring import keys, readout, unfinished
+from keyring.errors import EngineError
 from protocol.letter import parse
 from protocol.stages import Stage
 from tests.bank.town import Town, copied_bank
@@ -227,6 +230,24 @@ def test_money_comes_and_goes_through_the_log_and_a_repeated_order_is_posted_onc
     assert "There may be more" in done(home, "transfers", "--lines", "1")
     assert "There are no bookings." in done(home, "statement", "1003")
     assert "All is in order." in done(home, "audit")
+
+
+@pytest.mark.parametrize("command", [("deposit", "--to"), ("withdraw", "--from")])
+def test_money_of_which_nobody_can_tell_is_booked_once_by_the_command_that_the_error_names(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise EngineError("The agent is gone.")
+
+    done(home, "deposit", "--to", "1002", "--amount", "5.00")
+    paid = (*command, "1002", "--amount", "3.00")
+    with monkeypatch.context() as patch:
+        patch.setattr(Heads, "sign", fail)
+        found = re.search("Repeat it with --id ([0-9a-f]{32}): ", refused(home, *paid))
+    assert found
+    assert "it had been posted before" in done(home, *paid, "--id", found[1])
+    balance = "8.00" if command[0] == "deposit" else "2.00"
+    assert json.loads(done(home, "statement", "1002", "--json"))["balance"] == balance
 
 
 @pytest.mark.parametrize(
