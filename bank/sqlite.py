@@ -157,6 +157,7 @@ def file_engine(path: Path, *, writes: bool) -> sqlalchemy.Engine:
         pool_size=1 if writes else READERS,
         max_overflow=0,
         pool_timeout=engine.READER_WAIT_SECONDS,
+        hide_parameters=True,
     )
 
     @event.listens_for(made, "connect")

@@ -1,6 +1,7 @@
 """A fault at any statement leaves nothing half done, acknowledges nothing, and does not stop the posting."""
 
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -105,6 +106,19 @@ def test_trial_07_every_order_of_a_batch_fails_with_it_and_the_next_batch_is_pos
     for order in orders:
         assert entry_of(bank.post(order)).status == Status.SETTLED
     assert bank.balances()["1002"] == 1000
+
+
+def test_trial_44_the_trace_of_an_error_of_the_database_shows_nothing_of_an_order(bank: Bank) -> None:
+    """It is written to the log, where there are no contents."""
+    bank.open_accounts(n1001="50.00", n1002="0")
+    with bank.ledger.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE entry RENAME COLUMN message TO elsewhere")
+    error = bank.submit(bank.order("1001", "1002", "7.65", description="secret")).exception(DEADLINE_SECONDS)
+    assert isinstance(error, LedgerError)
+    trace = "".join(traceback.format_exception(error))
+    assert "INSERT INTO entry" in trace
+    for shown in ("secret", "7.65"):
+        assert shown not in trace
 
 
 def test_trial_20_a_full_disk_stops_writing_not_reading_and_recovers(file_bank: Bank) -> None:
