@@ -33,6 +33,7 @@ IDLE_SECONDS: Final = 1.0
 DEFAULTS: Final = {
     "connect_timeout": "5",
     "fallback_application_name": "countersign",
+    "client_encoding": "UTF8",  # whatever PGCLIENTENCODING would have it be
     "target_session_attrs": "read-write",  # of several hosts, the one that is the primary now
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -167,6 +168,7 @@ class PostgreSQL(engine.Engine):
             pool_size=WRITERS if writes else READERS,
             max_overflow=0,
             pool_timeout=engine.READER_WAIT_SECONDS,
+            hide_parameters=True,
         )
 
         @event.listens_for(made, "connect")

@@ -243,6 +243,16 @@ def test_commits_are_waited_for_whatever_the_database_is_set_to(database_bank: B
             assert warned == (connection.exec_driver_sql("SHOW fsync").scalar() == "off")
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])
+def test_names_are_kept_whatever_the_environment_says_of_encodings(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    with Ledger.open(Database(ledger_url, tmp_path)) as ledger:
+        accounts.open_account(ledger, "1001", "Zoë Łucja 李", 0)
+        assert accounts.get(ledger, "1001").name == "Zoë Łucja 李"
+
+
 def test_tables_of_others_are_never_written_over(database_url: str, tmp_path: Path) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("CREATE TABLE account (precious text)")
