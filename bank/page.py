@@ -4,6 +4,8 @@ So a slow reader, or a fault of the page, costs no customer anything.
 """
 
 import json
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,10 +13,10 @@ from typing import Final
 
 from bank.health import Health
 from bank.journal import note
-from protocol.transport import Address, Socket, listen
+from protocol.transport import Address, Socket, break_off, listen
 
 READ_SECONDS: Final = 2.0
-"""How long somebody who asks may take; meanwhile others wait."""
+"""How long a whole question may take, and each piece of its answer; meanwhile others wait."""
 
 LOOK_SECONDS: Final = 0.5
 """How often the page looks whether it is to end."""
@@ -29,12 +31,19 @@ def open_page(address: Address) -> Socket:
 
 def show(sock: Socket, health: Health, is_over: Callable[[], bool]) -> None:
     """Answer one after another who asks for /metrics or /health, until it is over."""
-    server = HTTPServer(("", 0), _answering(health), bind_and_activate=False)
+    server = _Page(("", 0), _answering(health), bind_and_activate=False)
     server.socket.close()
     server.socket = sock  # the only sockets are those of protocol.transport
     sock.settimeout(LOOK_SECONDS)  # one that does not block would have the library look without a pause
     while not is_over():
         server.handle_request()
+
+
+class _Page(HTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who asked has gone away, mostly. The library would print a trace into the midst of the log."""
+        if not isinstance(sys.exception(), OSError):
+            note("fault", level=50, trace=True, task="page")
 
 
 def answer(health: Health, path: str, accept: str) -> tuple[int, str, bytes]:
@@ -63,7 +72,17 @@ def _answering(health: Health) -> type[BaseHTTPRequestHandler]:
         server_version = "countersign"
         sys_version = ""
 
+        def setup(self) -> None:
+            super().setup()
+            self.alarm = threading.Timer(READ_SECONDS, break_off, (self.request,))
+            self.alarm.start()
+
+        def finish(self) -> None:
+            self.alarm.cancel()
+            super().finish()
+
         def do_GET(self) -> None:
+            self.alarm.cancel()
             try:
                 status, form, content = answer(health, self.path, self.headers.get("Accept", ""))
             except Exception:  # noqa: BLE001 - a fault of ours costs one answer; it is logged loudly

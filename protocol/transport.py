@@ -135,8 +135,7 @@ class Connection:
 
     def break_off(self) -> None:
         """Fail whatever reads or writes here now; who does so closes the connection (any thread)."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        break_off(self._socket)
 
     def close(self) -> None:
         """End the connection; harmless when repeated."""
@@ -168,6 +167,12 @@ class Connection:
             raise TimeoutError
         self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", *divmod(microseconds, 1_000_000)))
         self._limits[option] = seconds
+
+
+def break_off(sock: socket.socket) -> None:
+    """Fail whatever reads or writes at a socket now (any thread)."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def unread(peer: str) -> ConnectionLost:

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +21,7 @@ from bank.exposition import BankCollector, exposition
 from bank.figures import FAILED, SEEN, Figures
 from bank.health import Health
 from bank.home import BankHome
-from bank.page import LOOK_SECONDS, open_page, show
+from bank.page import LOOK_SECONDS, READ_SECONDS, open_page, show
 from protocol.codes import Reason, Status
 from protocol.stages import Stage
 from protocol.transport import Address
@@ -152,6 +153,38 @@ def test_a_page_for_nobody_a_wrong_path_and_the_form_of_openmetrics(
     _, form, content = get("/metrics", port, {"Accept": "application/openmetrics-text; version=1.0.0"})
     assert form.startswith("application/openmetrics-text")
     assert content.endswith(b"# EOF\n")
+
+
+def test_who_asks_slowly_does_not_keep_the_others_waiting(bank: tuple[Counter, psutil.Process]) -> None:
+    """Each byte comes in time, and the question never ends."""
+    port = page_of(bank[1])
+    with socket.create_connection(("127.0.0.2", port)) as slow:
+        slow.sendall(b"GET /health HTTP/1.0\r\nX: ")
+        begun, dripping = time.monotonic(), True
+        slow.settimeout(READ_SECONDS / 10)
+        while dripping and time.monotonic() < begun + 10 * READ_SECONDS:
+            try:
+                slow.sendall(b"x")
+                dripping = slow.recv(1) != b""
+            except TimeoutError:
+                continue
+            except OSError:
+                dripping = False
+    assert not dripping
+    assert get("/health", port)[0] == 200
+
+
+@pytest.mark.parametrize("sent", [b"GET /metrics HTTP/1.0\r\n\r\n", b"GET /met"])
+def test_trial_44_who_goes_away_amid_a_question_leaves_no_trace_in_the_log(
+    health_of: HealthOf, capsys: pytest.CaptureFixture[str], sent: bytes
+) -> None:
+    with open_page(Address("127.0.0.2", 0)) as sock:
+        with socket.create_connection(sock.getsockname()) as gone:
+            gone.sendall(sent)
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends with a reset
+        looks = [False, True]
+        show(sock, health_of(), lambda: looks.pop(0))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_page_that_nobody_asks_waits(health_of: HealthOf) -> None:
