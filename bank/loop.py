@@ -95,6 +95,12 @@ class Loop:
         work.close()
         ended()
 
+    def soon(self, work: Callable[[], object]) -> None:
+        """Have the loop do this when it comes to it; nothing once it is being stopped."""
+        with self._gate:
+            if not self._ending:
+                self.asyncio.call_soon_threadsafe(work)
+
     def wait(self, work: Coroutine[Any, Any, _Made]) -> _Made:
         """Do this in the loop, and wait for what comes of it; CutShort if the loop is stopped before."""
         with self._gate:

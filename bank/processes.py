@@ -110,7 +110,7 @@ class Processes:
         early = self._ones[place].early if place in self._ones else 0
         self._ones[place] = _One(process, time.monotonic(), early)
         with ours:
-            failure = _failure(ours)
+            failure = _failure(ours, self.stopping)
         if failure:
             process.join(STOP_MARGIN_SECONDS)
             raise BankError(failure)
@@ -192,13 +192,20 @@ def _sample(server: Server, tally: Tally) -> None:
     tally.put(figures.CONNECTIONS, server.connections)
     tally.put(figures.QUEUE, service.posting.waiting)
     tally.put(figures.WORKERS, server.opener.identities.workers)
-    tally.put(figures.SEEN, time.monotonic())
+    # Said by the loop itself: while that stands still, sessions are not served, whatever else goes on here.
+    server.loop.soon(lambda: tally.put(figures.SEEN, time.monotonic()))
 
 
-def _failure(told: "_Tell[None, None]") -> str:
-    """Why a process does not serve, "" if it does."""
-    if not told.poll(BEGIN_SECONDS):
-        return f"A process of the server did not begin within {BEGIN_SECONDS:g} seconds; the log says how far it came."
+def _failure(told: "_Tell[None, None]", stopping: Ending) -> str:
+    """Why a process does not serve, "" if it does, or if it is not waited for because all are to end."""
+    deadline = time.monotonic() + BEGIN_SECONDS
+    while not told.poll(LOOK_SECONDS):
+        if stopping.is_set():
+            return ""
+        if time.monotonic() >= deadline:
+            return (
+                f"A process of the server did not begin within {BEGIN_SECONDS:g} seconds; the log says how far it came."
+            )
     try:
         return told.recv_bytes().decode()
     except EOFError:

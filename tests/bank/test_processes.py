@@ -1,5 +1,7 @@
 """Several processes serve one bank as one: `bank serve --processes`."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,10 +10,14 @@ import psutil
 import pytest
 
 from bank import accounts
+from bank.figures import SEEN, Figures
+from bank.processes import BEGIN_SECONDS, Processes, _sample
 from bank.serving import runtime_folder
+from keyring.ending import Ending
 from protocol.codes import Status
 from protocol.errors import ConnectionLost
 from protocol.stages import Stage
+from protocol.transport import Address, listen
 from tests.bank.counter import Counter, Talk, entry_of, eventually
 from tests.bank.town import Town, copied_bank
 from tests.system.programs import Serving, run
@@ -104,6 +110,35 @@ def test_told_to_stop_it_ends_with_all_its_processes_and_leaves_nothing(town: To
     assert not psutil.wait_procs(family, timeout=20)[1]
     folder = runtime_folder(counter.home.path)
     assert not list(folder.parent.glob(f"{folder.name}*"))
+
+
+def test_a_stop_does_not_wait_for_a_process_that_does_not_begin(
+    town: Town, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = Ending()
+    monkeypatch.setattr(Processes, "_serve", lambda *_: time.sleep(BEGIN_SECONDS))
+    with listen(Address("127.0.0.1", 0)) as sock:
+        processes = Processes(copied_bank(town, short_tmp), sock, None, stopping, 1)
+        stopping.set()
+        begun = time.monotonic()
+        processes.begin_all()
+        processes.stop()
+        assert time.monotonic() - begun < BEGIN_SECONDS / 2
+
+
+def test_a_process_whose_loop_stands_still_is_not_seen_at_work(counter: Counter) -> None:
+    """Its other threads go on; but it serves no session."""
+    tally, held = Figures(1).tallies[0], threading.Event()
+    _sample(counter.server, tally)
+    eventually(lambda: tally.get(SEEN)[0] > 0)
+    seen = tally.get(SEEN)
+    counter.server.loop.soon(held.wait)
+    try:
+        _sample(counter.server, tally)
+        assert tally.get(SEEN) == seen
+    finally:
+        held.set()
+    eventually(lambda: tally.get(SEEN) > seen)
 
 
 def test_processes_whose_parent_was_killed_end_by_themselves_and_the_next_server_begins(
