@@ -64,8 +64,7 @@ def join(
     if take is None and (bank_fingerprint or changes):
         raise click.UsageError("--bank-fingerprint, --listen, --public-address and --ledger go with --take.")
     if out is not None:
-        if not out.absolute().parent.is_dir():
-            raise click.UsageError(f"There is no folder for --out {out}; name a file in one that is there.")
+        _require_folder(out)
         _write_request(out, joining.begin(home), as_json=as_json)
         return
     from bank.cli.setup import status
@@ -80,6 +79,12 @@ def join(
     if not as_json:
         click.echo(f"This server has joined. Delete {take}; nobody can open it any more.\n")
     context.invoke(status, home=home, as_json=as_json)
+
+
+def _require_folder(out: Path) -> None:
+    """Said before anything is made or asked for."""
+    if not out.absolute().parent.is_dir():
+        raise click.UsageError(f"There is no folder for --out {out}; name a file in one that is there.")
 
 
 def _write_request(out: Path, made: "Request", *, as_json: bool) -> None:
@@ -126,6 +131,7 @@ def add_server(home: Path, as_json: bool, request: Path, fingerprint: str | None
     from bank.granting import make_grant
     from keyring import readout
 
+    _require_folder(out)
     bank = BankHome.open(home)
     if out.exists():
         raise click.UsageError(f"There is a file {out} already; name another, so that nothing is overwritten.")

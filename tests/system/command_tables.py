@@ -164,6 +164,7 @@ bank     request            nowhere       add-server --home {bank} {nowhere} --o
 bank     request            text          add-server --home {bank} {text} --out {new} --fingerprint {hex}
 bank     --fingerprint      word          add-server --home {bank} {text} --out {new} --fingerprint "zz zz"
 bank     --out              --out         add-server --home {bank} {text} --fingerprint {hex}
+bank     --out              folder        add-server --home {bank} {text} --out {nowhere}/out --fingerprint {hex}
 customer --letter           letter        init --home {new} --no-passphrase --letter {nowhere}
 customer --letter           line          init --home {new} --no-passphrase --letter {text}
 customer --passphrase-file  passphrase    init --home {new} --letter {letter} --passphrase-file {nothing}
