@@ -54,8 +54,11 @@ def begin(home: Path) -> Request:
         finally:
             made.stop()
     own = Home.open(joining)
-    fingerprint = _own_key(own)
-    return Request(fingerprint, keys.export_minimal(own, fingerprint))
+    try:
+        fingerprint = _own_key(own)
+        return Request(fingerprint, keys.export_minimal(own, fingerprint))
+    finally:
+        own.stop()
 
 
 def take(home: Path, grant: Path, bank_fingerprint: str, **changes: str) -> BankHome:

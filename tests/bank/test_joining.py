@@ -37,7 +37,9 @@ from protocol import canonical
 from protocol.orders import format_time
 from protocol.secret import Secret
 from protocol.transport import Address
+from tests.bank.counter import eventually
 from tests.bank.town import Town, copied_bank
+from tests.conftest import gnupg_processes_below
 
 NONE = Secret(b"")
 PASSWORD = "of-the-database"
@@ -203,6 +205,11 @@ def test_trial_30_an_account_notice_by_a_servers_subkey_is_not_believed(place: P
     with pytest.raises(NoticeError, match="signature does not count"):
         open_notice(forged, ca_fingerprint=authority, **keyed)
     assert open_notice(honest, ca_fingerprint=authority, **keyed).customer == "77"
+
+
+def test_no_agent_goes_on_with_the_key_for_joining(place: Place) -> None:
+    joining.begin(place.folder / "first")
+    eventually(lambda: not gnupg_processes_below(place.folder / "first"))
 
 
 def test_a_request_is_the_same_until_the_grant_is_taken(place: Place) -> None:
