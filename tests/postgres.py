@@ -28,6 +28,7 @@ HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 120
 ENVIRONMENT: Final = "COUNTERSIGN_TEST_POSTGRESQL"
 _TRIES: Final = 5
+_GUARD: Final = 'read _; "$0" -D "$1/data" -m immediate stop; rm -r -f "$1"'
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
 QUICK: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
@@ -251,22 +252,36 @@ def cluster(
     # Its own user may not be let into our folders.
     folder = Path(tempfile.mkdtemp(prefix="cs-pg-", dir=None if user else below))
     made = Cluster(programs, folder, 0, tcp)
-    try:
-        folder.chmod(0o755 if user else 0o700)  # its socket is ours to use, too
-        if user:
-            os.chown(folder, user["user"], user["group"])
-        if copy_of is None:
-            made.run("initdb", "-D", str(made.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-        else:
-            made.run(
-                "pg_basebackup", "-D", str(made.data), "-d", copy_of.url(), "-R", "-X", "stream", "-c", "fast", "-N"
-            )
-        made = _started(made, options)
-        yield made
-    finally:
-        made.stop("immediate")
-        made.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with _guard(made):
+        try:
+            folder.chmod(0o755 if user else 0o700)  # its socket is ours to use, too
+            if user:
+                os.chown(folder, user["user"], user["group"])
+            if copy_of is None:
+                made.run("initdb", "-D", str(made.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+            else:
+                made.run(
+                    "pg_basebackup", "-D", str(made.data), "-d", copy_of.url(), "-R", "-X", "stream", "-c", "fast", "-N"
+                )
+            made = _started(made, options)
+            yield made
+        finally:
+            made.stop("immediate")
+            made.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _guard(made: Cluster) -> "subprocess.Popen[bytes]":
+    """Sees to it that the cluster ends with us, whatever ends us: nobody holds the other end of its input then."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, str(made.programs.folder / "pg_ctl"), str(made.folder)],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        **other_user(),
+    )
 
 
 def _started(made: Cluster, options: Mapping[str, str]) -> Cluster:

@@ -1,5 +1,8 @@
 """The clusters of the tests do what the tests of ledgers rely on: they start anywhere, stop whole and leave nothing."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -39,6 +42,22 @@ def test_a_cluster_outlives_the_loss_of_its_machine_and_leaves_nothing() -> None
     assert not folder.exists()
     for process in psutil.process_iter():
         assert process.pid != first or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_cluster_ends_with_the_tests_also_if_they_are_killed() -> None:
+    program = "from tests.postgres import cluster\nwith cluster() as made: print(made.folder, flush=True); input()"
+    tests = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with tests:
+        assert tests.stdout is not None
+        folder = Path(tests.stdout.readline().strip())
+        first = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+        tests.kill()
+    psutil.wait_procs([first], timeout=30)
+    deadline = time.monotonic() + 30
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not folder.exists()
+    assert not first.is_running()
 
 
 def test_missing_programs_are_named_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
