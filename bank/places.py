@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from bank.errors import ConfigurationError
 
@@ -12,7 +13,7 @@ _URL: Final = re.compile(
     rf"(?P<scheme>postgres(?:ql)?)://(?:(?P<user>[^\s/?#@:]*)(?P<password>:[^\s/?#@]*)?@)?"
     rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?P<database>/[^\s/?#@:]*)?(?:\?(?P<options>[^\s#]*))?"
 )
-_SECRET: Final = re.compile("(^|&)(?:ssl)?password=[^&]*", re.IGNORECASE)
+_SECRET: Final = re.compile("(?:ssl)?password|oauth_client_secret|scram_(?:client|server)_key", re.IGNORECASE)
 
 
 UNREADABLE: Final = (
@@ -57,14 +58,19 @@ def without_password(url: str) -> str:
     if not found:
         return ""
     user = f"{found['user']}@" if found["user"] else ""
-    options = _SECRET.sub("", found["options"] or "").lstrip("&")
+    options = "&".join(each for each in (found["options"] or "").split("&") if not _is_secret(each))
     return f"{found['scheme']}://{user}{found['hosts']}{found['database'] or ''}{'?' if options else ''}{options}"
 
 
 def has_password(url: str) -> bool:
     """Whether a connection URI holds a password."""
     found = _URL.fullmatch(url)
-    return bool(found and (found["password"] or _SECRET.search(found["options"] or "")))
+    return bool(found and (found["password"] or any(map(_is_secret, (found["options"] or "").split("&")))))
+
+
+def _is_secret(option: str) -> bool:
+    """libpq takes the names of options in percent-encoding, too."""
+    return bool(_SECRET.fullmatch(unquote(option.partition("=")[0])))
 
 
 def require_no_password(url: str) -> None:

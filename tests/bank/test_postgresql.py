@@ -298,6 +298,9 @@ WITH_PASSWORD = (
     f"postgresql://bank:{SECRET}@db1.example:5432,db2.example/bank?sslmode=require",
     f"postgresql://db1.example/bank?password={SECRET}&sslmode=require",
     f"postgres://bank@/bank?host=%2Frun&sslpassword={SECRET}",
+    f"postgresql://db1.example/bank?sslmode=require&pass%77ord={SECRET}",
+    f"postgresql://db1.example/bank?oauth_client_secret={SECRET}&sslmode=require",
+    f"postgresql://db1.example/bank?scram_client_key={SECRET}&scram_server_key={SECRET}&sslmode=require",
 )
 
 
