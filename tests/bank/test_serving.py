@@ -85,7 +85,7 @@ def test_small_homes_that_a_killed_server_left_are_cleared(town: Town, short_tmp
 
 def test_a_ledger_of_another_bank_is_not_served(town: Town, short_tmp: Path) -> None:
     home = copied_bank(town, short_tmp, currency="USD")
-    with pytest.raises(ConfigurationError, match="another bank or currency"), serving(home):
+    with pytest.raises(ConfigurationError, match="currency is USD, and that of the ledger"), serving(home):
         pass
     assert not runtime_folder(home.path).exists()
 
