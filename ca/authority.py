@@ -47,6 +47,15 @@ class Authority:
     desk: DeskStore
     decisions: AuthorityStore
 
+    @staticmethod
+    def require_new(path: Path, *, name: str, address: str, publish_url: str = "") -> str:
+        """The user ID of an authority that can be made there; ConfigurationError and others say why it cannot."""
+        Address.parse(address)
+        checked_publish_url(publish_url)
+        if (path / CONFIGURATION_FILE).exists():
+            raise ConfigurationError(f"There is an authority in {path} already; name another folder with --home.")
+        return keys.user_id(name, "CA")
+
     @classmethod
     def create(
         cls,
@@ -63,11 +72,7 @@ class Authority:
         ``clock`` gives unix seconds. A failure leaves nothing behind, and after an interruption that left something the
         next call begins anew. Raises ConfigurationError.
         """
-        Address.parse(address)
-        checked_publish_url(publish_url)
-        user_id = keys.user_id(name, "CA")
-        if (path / CONFIGURATION_FILE).exists():
-            raise ConfigurationError(f"There is an authority in {path} already; name another folder with --home.")
+        user_id = cls.require_new(path, name=name, address=address, publish_url=publish_url)
         try:
             if not unfinished.is_free(path):
                 raise ConfigurationError(f"The folder {path} is not empty; name a new one with --home.")

@@ -14,7 +14,7 @@ import click
 
 from ca.authority import DESK_FILE, Authority
 from ca.cli.options import facts, home_option, passphrase_from, passphrase_option, read_out
-from ca.config import DEFAULT_ADDRESS, checked_publish_url, read_configuration
+from ca.config import DEFAULT_ADDRESS, read_configuration
 from ca.desk import DeskServer
 from ca.errors import CaError
 from ca.standing import standing
@@ -48,8 +48,7 @@ def init(name: str, listen: str, publish_url: str, passphrase_file: Path | None,
     Example:  ca init --name "Example Authority" --listen 127.0.0.1:7402
     """
     require_gnupg()
-    Address.parse(listen)
-    checked_publish_url(publish_url)
+    Authority.require_new(home, name=name, address=listen, publish_url=publish_url)  # before a passphrase is thought up
     passphrase = passphrase_from(passphrase_file, "Passphrase for the authority's new key", twice=True)
     with Authority.create(
         home, name=name, address=listen, passphrase=passphrase, clock=time.time, publish_url=publish_url

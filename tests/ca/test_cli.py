@@ -273,6 +273,9 @@ def test_init_makes_an_authority_once(short_tmp: Path, passphrase_file: Path) ->
     assert 'address = "127.0.0.1:7499"' in (home / "ca.toml").read_text()
     assert 'publish_url = "https://ca.example/pki"' in (home / "ca.toml").read_text()
     assert "https://ca.example/pki" in ca(home, "status")
+    again = ca(home, *made, typed="one\none\n", exit_code=1)
+    assert "There is an authority" in again
+    assert "Passphrase" not in again, "it is asked for only where an authority can be made"
     assert home.stat().st_mode & 0o777 == 0o700
     assert "already" in ca(home, *made, "--passphrase-file", str(passphrase_file), exit_code=1)
     assert "No request waits" in ca(home, "requests")
