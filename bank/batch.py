@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from bank import schema
 from bank.bulk import BulkDecision, PostBulk, decide_bulk
 from bank.decide import Account, Decision, Earlier, Post, Reject, Repeat, Reused, decide
+from bank.engine import write_many
 from bank.errors import InvariantBroken, Outdated
 from bank.log import Growth
 from bank.refusals import RefusalLimiter, record, recorded
@@ -229,8 +230,9 @@ class Batch:
         if self._new_refusals:
             record(self._connection, self._new_refusals, self._now)
         if self._bookings:
-            self._connection.execute(_INSERT_BOOKINGS, self._bookings)
-            self._connection.execute(
+            write_many(self._connection, _INSERT_BOOKINGS, self._bookings)
+            write_many(
+                self._connection,
                 _UPDATE_BALANCES,
                 [
                     {"account_number": number, "balance": self._accounts[number].balance_minor}

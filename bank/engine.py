@@ -1,13 +1,15 @@
 """What a ledger asks of the engine in which it lies: all that differs between SQLite and PostgreSQL, and no more."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import sqlalchemy
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect, Insert, Update
 
 from bank.errors import LedgerError
 
@@ -91,3 +93,19 @@ class Engine(ABC):
         """Closes all connections. Harmless when repeated."""
         self.readers.dispose()
         self.writers.dispose()
+
+
+def write_many(connection: Connection, statement: Insert | Update, rows: Sequence[dict[str, Any]]) -> None:
+    """A statement for many rows, which go to the driver as they are, without types that only SQLAlchemy knows.
+
+    SQLAlchemy would look at every value of each: for a bulk order a quarter of the time under the ledger's lock.
+    """
+    text, names = _for_driver(statement, connection.dialect)
+    connection.exec_driver_sql(text, [*map(itemgetter(*names), rows)] if names else [*rows])
+
+
+@lru_cache
+def _for_driver(statement: Insert | Update, dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+    """The statement in the driver's words, and its parameters' names if it takes them by their places."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), compiled.positiontup

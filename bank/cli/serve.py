@@ -51,7 +51,7 @@ def serve(
 
     from bank.machine import Machine
     from bank.processes import serving_in_processes
-    from bank.serving import look_at_clock, make_room_for_connections, serving
+    from bank.serving import look_at_clock, make_room_for_connections, serving, take_whole_turns
 
     bank = BankHome.open(home)
     if listen:
@@ -65,6 +65,7 @@ def serve(
         )
         stack.callback(journal.close)
         make_room_for_connections(limits)
+        take_whole_turns()
         if processes == 1 and not bank.config.metrics:
             several, page, (_, address) = None, None, stack.enter_context(serving(bank))
         else:
