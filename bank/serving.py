@@ -218,11 +218,21 @@ def runtime_folder(home: Path, place: int | None = None) -> Path:
     """Where customers' small homes lie while the bank serves: in memory where that can be, made anew each time.
 
     Its name is made from the home's, so that a server that was killed leaves nothing that the next does not clear.
-    ``place`` tells the processes of one server apart.
+    ``place`` tells the processes of one server apart. Who else works on this machine may take the name in memory before
+    us, and must not keep the bank from serving by that.
     """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
     ending = "" if place is None else f"-{place}"
-    return (_TMPFS if os.access(_TMPFS, os.W_OK | os.X_OK) else home.resolve()) / f"countersign-bank-{digest}{ending}"
+    name = f"countersign-bank-{digest}{ending}"
+    usable = os.access(_TMPFS, os.W_OK | os.X_OK) and not _is_anothers(_TMPFS / name)
+    return (_TMPFS if usable else home.resolve()) / name
+
+
+def _is_anothers(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid != os.getuid()
+    except OSError:
+        return False
 
 
 def left_folders(home: Path) -> Iterator[Path]:

@@ -83,6 +83,20 @@ def test_small_homes_that_a_killed_server_left_are_cleared(town: Town, short_tmp
         assert not left.exists()
 
 
+def test_a_name_in_memory_that_another_user_has_taken_keeps_no_bank_from_serving(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = runtime_folder(short_tmp)
+    taken.mkdir(mode=0o700)
+    try:
+        assert runtime_folder(short_tmp) == taken  # left by a server of ours
+        ours = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: ours + 1)
+        assert runtime_folder(short_tmp).parent == short_tmp.resolve()
+    finally:
+        taken.rmdir()
+
+
 def test_a_ledger_of_another_bank_is_not_served(town: Town, short_tmp: Path) -> None:
     home = copied_bank(town, short_tmp, currency="USD")
     with pytest.raises(ConfigurationError, match="currency is USD, and that of the ledger"), serving(home):
