@@ -12,6 +12,7 @@ from customer.errors import NotReady
 from customer.home import KEYS_FOLDER, CustomerHome
 from customer.new_log import what_happened
 from customer.store import Fact
+from keyring.printable import counted
 from protocol import canonical
 from protocol.beginnings import LogBeginning
 from protocol.orders import format_time
@@ -211,11 +212,11 @@ def _warnings(home: CustomerHome, until: int | None) -> tuple[str, ...]:
         found.append(what_happened(canonical.decode(LogBeginning, beginning)))
     if lost := home.store.lost():
         found.append(
-            f"The bank has lost {len(lost)} transfer(s) whose receipts are kept here: {', '.join(sorted(lost))}. Send "
-            "again those that you want still, with `customer resume --lost`."
+            f"The bank has lost {counted(len(lost), 'transfer')} with a receipt kept here: {', '.join(sorted(lost))}. "
+            "Send again those that you want still, with `customer resume --lost`."
         )
     if count := len(home.store.in_doubt()):
-        found.append(f"The outcome of {count} transfer(s) is not known; find out with `customer resume`.")
+        found.append(f"The outcome of {counted(count, 'transfer')} is not known; find out with `customer resume`.")
     beside = revocation_folder(home.folder)
     if any(beside.glob("*.rev")):
         found.append(

@@ -8,6 +8,7 @@ import click
 
 from bank.home import BankHome
 from keyring.console import WAITS, json_text, with_home, with_json, with_mail, with_request_file
+from keyring.printable import counted
 from protocol.orders import format_time
 
 if TYPE_CHECKING:
@@ -144,9 +145,10 @@ def _hand_in_notices(bank: BankHome, file: Path | None) -> dict[str, int]:
 def _tell_what_came_with_it(found: "Proven", notices: dict[str, int]) -> None:
     click.echo(f"The newest revocation list is number {found.certificate.crl_number}.")
     if count := notices["notices_handed_in"]:
-        click.echo(f"{count} account notice(s) were handed in at the desk.")
+        click.echo(f"Handed in at the desk: {counted(count, 'account notice')}.")
     if count := notices["notices_waiting"]:
-        click.echo(f"{count} account notice(s) wait still; `bank fetch` without --in hands them in at the desk.")
+        waiting = counted(count, "account notice")
+        click.echo(f"Waiting still: {waiting}; `bank fetch` without --in hands in what waits.")
 
 
 def _desk(bank: BankHome) -> "Desk":

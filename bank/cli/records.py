@@ -8,7 +8,7 @@ import click
 
 from bank.home import BankHome
 from keyring.console import json_text, with_home, with_json
-from keyring.printable import printable
+from keyring.printable import counted, printable
 
 
 @click.command(epilog="Example: bank evidence --debtor 1001 3f0c… --out evidence")
@@ -75,7 +75,7 @@ def audit(home: Path, as_json: bool, since: int) -> None:
         )
         for finding in report.findings:
             click.echo(printable(f"{finding.row}: {finding.sentence}"), err=True)
-        click.echo(f"{len(report.findings)} findings." if report.findings else "All is in order.")
+        click.echo(f"{counted(len(report.findings), 'finding')}." if report.findings else "All is in order.")
     if report.findings:
         raise SystemExit(1)
 

@@ -7,6 +7,7 @@ import click
 
 from customer.cli.common import open_home, stage_of, table, with_letter, with_passphrase, with_stage
 from keyring.console import json_text, with_home, with_json
+from keyring.printable import counted
 
 if TYPE_CHECKING:
     from customer import verifying
@@ -134,7 +135,8 @@ def _receipts(found: "tuple[verifying.Verified, ...]", as_json: bool) -> None:
         columns = [name for name in rows[0] if name != "lost"]
         shown = [["-" if row[name] is None else row[name] for name in columns] for row in rows]
         click.echo(table(shown, [name.replace("transfer_", "") for name in columns], right=("entry", "size")))
-        click.echo(f"\n{len(rows)} receipt(s) verified: each is about its order, in the log, and signed by the bank.")
+        receipts = counted(len(rows), "receipt")
+        click.echo(f"\n{receipts} verified: each is about its order, in the log, and signed by the bank.")
         lost = [each.order.identifier for each in found if each.lost]
         if lost:
             click.echo(f"\nThe bank has lost these entries since: {', '.join(lost)}.\n{_LOST}")

@@ -73,7 +73,7 @@ def test_trial_23_customers_of_a_bank_that_restored_an_older_backup(stand: Stand
     followed = alice.here("verify", "--follow-log", new)
     assert "lost these of your transfers: lost" in followed.out
     assert verified(alice) == {"held": False, "lost": True}
-    assert "lost 1 transfer(s) whose receipts are kept here: lost" in alice.here("status").out
+    assert "lost 1 transfer with a receipt kept here: lost" in alice.here("status").out
     (settled,) = alice.resume()
     assert (settled["transfer_identifier"], settled["status"]) == ("after", "posted")
     assert stand.postings("1001", "after") == 1
