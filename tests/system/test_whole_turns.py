@@ -21,7 +21,7 @@ def policy_after(before: str) -> int:
 
 
 def test_what_the_operator_chose_is_left_as_it_is() -> None:
-    assert policy_after("pass") == os.SCHED_BATCH
+    assert policy_after("os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))") == os.SCHED_BATCH
     assert policy_after("os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))") == os.SCHED_IDLE
 
 
@@ -32,4 +32,3 @@ def test_a_server_its_processes_and_their_gpg_have_whole_turns(stand: Stand) -> 
     started = [each.pid for each in psutil.Process(server).children(recursive=True)]
     assert started
     assert {os.sched_getscheduler(pid) for pid in (server, *started)} == {os.SCHED_BATCH}
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
