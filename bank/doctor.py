@@ -17,7 +17,7 @@ from bank.ceremony import NEW_LIST, standing
 from bank.errors import BankError, ConfigurationError, Outgrown
 from bank.heads import newest_head, require_continuation
 from bank.home import BankHome
-from bank.log import Log
+from bank.log import Log, size_of_log
 from bank.machine import Machine
 from bank.revocations import RevocationLists
 from bank.serving import DESCRIPTORS_BESIDE, DESCRIPTORS_PER_CUSTOMER, left_folders
@@ -249,7 +249,7 @@ def backup(visit: Visit) -> Iterator[Finding]:
     if visit.ledger is None:
         return
     with visit.ledger.reading() as connection:
-        size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
+        size = size_of_log(connection)
     made, command = backups.newest(visit.home.path), f"bank backup --out /mnt/backups/{time.strftime('%Y-%m-%d')}"
     if made is None:
         # Of a server that was added, others have the same ledger and may back it up.

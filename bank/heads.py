@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, exists, insert, select
 
 from bank import schema
 from bank.beginning import begun_after
 from bank.errors import HistoryLost, LedgerError
-from bank.log import Log
+from bank.log import Log, size_of_log
 from bank.storage import Ledger
 from protocol import canonical
 from protocol.errors import MalformedContent
@@ -96,7 +96,7 @@ class Heads:
             if size is not None and (known := self._known(size)):
                 return known
             with self._ledger.reading() as connection:
-                current = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
+                current = size_of_log(connection)
             return self._known(current) or self._sign(current)
 
     def sign(self, size: int) -> SignedHead:
@@ -254,7 +254,7 @@ def require_contained(ledger: Ledger, log: Log, head: TreeHead, name: str, advic
     ``name`` is what the sentence calls the ledger, and ``advice`` ends it.
     """
     with ledger.reading() as connection:
-        size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
+        size = size_of_log(connection)
     if head.size > size:
         raise HistoryLost(
             f"The bank signed a log of {head.size} entries, but {name} has {size}: the last {head.size - size} are "

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 
 from bank.errors import HistoryLost
 from bank.schema import entry
@@ -20,6 +20,11 @@ HASH_BYTES: Final = 32
 
 CACHED_NODES: Final = 32_768
 """Hashes kept in memory, the newest: a proof near the end of the log touches the database for a few old ones only."""
+
+
+def size_of_log(connection: Connection) -> int:
+    """How many entries there are in the ledger, as this transaction sees it."""
+    return int(connection.execute(select(func.coalesce(func.max(entry.c.leaf), -1) + 1)).scalar_one())
 
 
 class Log:

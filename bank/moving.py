@@ -15,7 +15,7 @@ from bank.backup import Counts, Progress, count, require_sound, witness
 from bank.copying import copy_rows, rows_of
 from bank.errors import LedgerError, NoLedger
 from bank.home import LEDGER_FILE, BankHome
-from bank.log import Log
+from bank.log import Log, size_of_log
 from bank.places import Database
 from bank.storage import Ledger
 
@@ -60,10 +60,11 @@ def _target(old: Ledger, to: Database) -> Ledger:
             connection.execute(insert(schema.ledger), row)
         return new
     with new.reading() as connection:
-        size = _size(connection)
+        size = size_of_log(connection)
     with old.reading() as connection:
-        same = (new.bank, new.currency, new.log) == (old.bank, old.currency, old.log) and size <= _size(connection)
-    if not same or Log(new).root(size) != Log(old).root(size):
+        fits = size <= size_of_log(connection)
+    same = (new.bank, new.currency, new.log) == (old.bank, old.currency, old.log)
+    if not (same and fits) or Log(new).root(size) != Log(old).root(size):
         new.close()
         raise LedgerError(
             f"The database {new} holds another ledger than {old}; nothing was changed. Name an empty database, made "
@@ -74,12 +75,12 @@ def _target(old: Ledger, to: Database) -> Ledger:
 
 def _copy(source: Connection, old: Ledger, new: Ledger, progress: Progress) -> None:
     entry, booking, head = schema.entry, schema.booking, schema.head
-    total = _size(source)
+    total = size_of_log(source)
     with new.writing() as target:
         for table in (*_CHANGED_LATER, *_ADDED_TO):
             _merge(source, target, table)
     with new.reading() as connection:
-        done = _size(connection)
+        done = size_of_log(connection)
     progress("Copying", done, total)
     while done < total:
         until = min(done + ENTRIES, total)
@@ -121,7 +122,7 @@ def _merge(source: Connection, target: Connection, table: Table) -> None:
 
 def _require_equal(source: Connection, old: Ledger, new: Ledger) -> None:
     """The same log, the same number of rows in each table, and the same accounts and customers."""
-    size = _size(source)
+    size = size_of_log(source)
     with new.reading() as target:
         wrong = [
             table.name
@@ -144,10 +145,6 @@ def _close(source: Connection) -> None:
                 f"CREATE TRIGGER IF NOT EXISTS {table.name}_moved_{change.lower()} BEFORE {change} ON {table.name} "
                 f"BEGIN SELECT RAISE(ABORT, '{MOVED}'); END"
             )
-
-
-def _size(connection: Connection) -> int:
-    return int(connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one())
 
 
 def _count(connection: Connection, table: Table) -> int:

@@ -9,13 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import func, select
-
-from bank import schema
 from bank.audit import Finding, OrderRow, audit
 from bank.errors import RecordError
 from bank.home import BankHome
 from bank.identities import ROLE, Authority
+from bank.log import size_of_log
 from bank.revocations import RevocationLists
 from bank.storage import Ledger
 from ca.bridge import CertificateRefused, JudgedCertificate, RevocationList, Root, judge_leaf, open_root
@@ -54,7 +52,7 @@ def audit_bank(bank: BankHome, *, since: int, progress: Callable[[int, int], Non
 
     with bank.open_ledger() as ledger, Witnesses(bank, ledger) as witnesses:
         with ledger.reading() as connection:
-            size = connection.execute(select(func.coalesce(func.max(schema.entry.c.leaf), -1) + 1)).scalar_one()
+            size = size_of_log(connection)
         if since > size:
             raise RecordError(f"The log has {size} entries, and --since {since} is past them; name an earlier place.")
         findings = audit(

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bank.admission import Admission
@@ -191,7 +191,8 @@ def take_whole_turns() -> None:
     orders of many customers at 1.04 to 1.13 times the rate. What an operator has chosen otherwise is left as it is.
     """
     if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with suppress(OSError):  # where a sandbox forbids it, the bank serves without
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def make_room_for_connections(limits: Limits) -> None:

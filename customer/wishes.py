@@ -1,6 +1,5 @@
 """What a person asks for is checked as a whole before it becomes an order; an identifier stands for one wish only."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,7 +13,7 @@ from protocol import canonical
 from protocol.canonical import require_printable
 from protocol.codes import Reason
 from protocol.errors import MalformedContent
-from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS, ORDER_BYTES_UNDER_PASSWORD
+from protocol.limits import ORDER_BYTES_UNDER_PASSWORD
 from protocol.money import AmountError, format_amount, parse_amount
 from protocol.orders import (
     ACCOUNT_NUMBER,
@@ -23,13 +22,14 @@ from protocol.orders import (
     Order,
     Payment,
     TransferOrder,
+    description_flaw,
     encode_order,
     format_time,
+    identifier_flaw,
 )
 from protocol.stages import Stage
 
 IDENTIFIER_BYTES: Final = 16
-IDENTIFIER: Final = re.compile(f"[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}", re.ASCII)
 REPEATED_FIELDS: Final = ("creditor", "amount", "currency", "description")
 """What a second `send` with the same --id must repeat."""
 REPEATED_BULK_FIELDS: Final = ("payments", "currency", "execution")
@@ -65,11 +65,8 @@ class BulkWish:
 
 def checked(wish: Wish | BulkWish) -> Wish | BulkWish:
     """The wish with its amount in the one usual spelling; CustomerError names what cannot be."""
-    if wish.identifier is not None and not IDENTIFIER.fullmatch(wish.identifier):
-        raise CustomerError(
-            f"The identifier (--id) is not 1 to {IDENTIFIER_CHARACTERS} letters A-Z, a-z, digits and hyphens; leave it "
-            "out to get a new one."
-        )
+    if wish.identifier is not None and (flawed := identifier_flaw(wish.identifier)):
+        raise CustomerError(flawed)
     if isinstance(wish, BulkWish):
         return wish
     flaw = next(flaws(wish.creditor, wish.amount, wish.description, wish.currency), None)
@@ -94,8 +91,7 @@ def flaws(creditor: str, amount: str, description: str, currency: str) -> Iterat
         parse_amount(amount, currency)
     except AmountError as error:
         yield Flaw("currency" if error.reason is Reason.CURRENCY else "amount", str(error))
-    if len(description) > DESCRIPTION_CHARACTERS:
-        sentence = f"The description has {len(description)} characters; at most {DESCRIPTION_CHARACTERS} are possible."
+    if sentence := description_flaw(description):
         yield Flaw("description", sentence)
     try:
         require_printable(description, "description")

@@ -14,6 +14,7 @@ from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS, PAYME
 ACCOUNT_NUMBER = re.compile("[0-9]{1,16}", re.ASCII)
 """A customer number; it is a string, so leading zeros survive."""
 
+_IDENTIFIER = re.compile(f"[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}", re.ASCII)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z", re.ASCII)
 
 # \Z and not $, which would also match before a line feed at the end.
@@ -146,3 +147,20 @@ def first_difference(original: Order, other: Order) -> str:
 
 
 _ORDER: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+
+
+def identifier_flaw(identifier: str) -> str:
+    """Why this cannot be the identifier of an order that a person gives with --id; "" if it can."""
+    if _IDENTIFIER.fullmatch(identifier):
+        return ""
+    return (
+        f"The identifier (--id) is not 1 to {IDENTIFIER_CHARACTERS} letters A-Z, a-z, digits and hyphens; leave it "
+        "out to get a new one."
+    )
+
+
+def description_flaw(description: str) -> str:
+    """Why this is too long for the description of a payment; "" if it is not."""
+    if len(description) <= DESCRIPTION_CHARACTERS:
+        return ""
+    return f"The description has {len(description)} characters; at most {DESCRIPTION_CHARACTERS} are possible."

@@ -1,6 +1,5 @@
 """Accounts and money as the operator sees them."""
 
-import re
 import time
 import uuid
 from concurrent.futures import Future
@@ -148,12 +147,15 @@ def _outcome(future: Future["Outcome"], identifier: str) -> "Outcome":
     """What was decided. Where nobody can tell, the error says how to repeat it without booking it twice."""
     from bank.errors import LedgerError, Unwritable
 
+    again = f"Repeat it with --id {identifier}: then it is booked once."
     try:
         return future.result()
     except Unwritable:
         raise  # nothing was recorded
     except LedgerError as error:
-        raise LedgerError(f"{error} Repeat it with --id {identifier}: then it is booked once.") from error
+        raise LedgerError(f"{error} {again}") from error
+    except KeyboardInterrupt:
+        raise LedgerError(f"It was interrupted; whether it was booked is not known. {again}") from None
 
 
 class _Make(Protocol):
@@ -169,19 +171,11 @@ def _post(
     from bank import accounts
     from bank.posting import Refused
     from protocol.codes import EXPLANATIONS, Status
-    from protocol.limits import DESCRIPTION_CHARACTERS, IDENTIFIER_CHARACTERS
-    from protocol.orders import format_time
+    from protocol.orders import description_flaw, format_time, identifier_flaw
     from protocol.receipts import decode_entry
 
-    if identifier is not None and not re.fullmatch(f"[A-Za-z0-9-]{{1,{IDENTIFIER_CHARACTERS}}}", identifier):
-        raise click.UsageError(
-            f"The identifier (--id) is not 1 to {IDENTIFIER_CHARACTERS} letters A-Z, a-z, digits and hyphens; leave it "
-            "out to get a new one."
-        )
-    if len(description) > DESCRIPTION_CHARACTERS:
-        raise click.UsageError(
-            f"The description has {len(description)} characters; at most {DESCRIPTION_CHARACTERS} are possible."
-        )
+    if flaw := (identifier is not None and identifier_flaw(identifier)) or description_flaw(description):
+        raise click.UsageError(flaw)
     bank = BankHome.open(home)
     try:
         with bank.open_ledger() as ledger:

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from bank import journal
 from bank.cli import accounts, certificate, commands, records, serve, setup
+from bank.errors import LedgerError
 from bank.heads import Heads
 from bank.home import BankHome
 from ca.requests import open_request
@@ -318,3 +320,10 @@ def test_a_log_that_cannot_be_written_is_said(home: Path, short_tmp: Path) -> No
 def test_commands_leave_no_agent_behind(home: Path) -> None:
     done(home, "deposit", "--to", "1002", "--amount", "1.00")
     assert not gnupg_processes_below(home)
+
+
+def test_an_interrupted_deposit_names_what_it_is_repeated_with() -> None:
+    future: Future[Any] = Future()
+    future.set_exception(KeyboardInterrupt())
+    with pytest.raises(LedgerError, match=r"not known\. Repeat it with --id d-1: then it is booked once"):
+        accounts._outcome(future, "d-1")

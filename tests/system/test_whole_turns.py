@@ -25,6 +25,11 @@ def test_what_the_operator_chose_is_left_as_it_is() -> None:
     assert policy_after("os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))") == os.SCHED_IDLE
 
 
+def test_a_bank_serves_where_a_sandbox_forbids_it() -> None:
+    forbidden = "os.sched_setscheduler = lambda *_: os.stat('')"  # an OSError
+    assert policy_after(f"os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)); {forbidden}") == os.SCHED_OTHER
+
+
 def test_a_server_its_processes_and_their_gpg_have_whole_turns(stand: Stand) -> None:
     assert stand.server
     stand.ready("alice", Stage.SIGNED).send_here()
